@@ -15,12 +15,15 @@
 /**
  * struct ferry_rate - a rate as an exponentially weighted average
  * @value: units a second, FERRY_PLAN_UNKNOWN before the first sample
+ * @fraction: what @value leaves out, in 2^-16 units; for ferry_rate_add() only
  *
- * A sample that covers t ns weighs t / (t + 500 ms): a long sample replaces
- * the average, many short ones move it as much as one long one would.
+ * A sample that covers t ns weighs t / (t + 500 ms): one that is long all but
+ * replaces the average, many short ones move it about as far as a long one of
+ * their length would. The first sample is the average.
  */
 struct ferry_rate {
 	u64 value;
+	u64 fraction;
 };
 
 void ferry_rate_init(struct ferry_rate *r);
@@ -54,8 +57,8 @@ bool ferry_plan_converged(u64 expected_ns, u64 limit_ns);
  * @ring_entries: entries that a ring holds
  *
  * Aims at a quarter of a ring an interval, so that a burst of four times the
- * rate meets a ring with room. An idle VM's interval doubles up to
- * FERRY_HARVEST_MAX_NS.
+ * rate meets a ring with room. Shrinks at once, grows by no more than twice a
+ * step: an idle VM's interval doubles up to FERRY_HARVEST_MAX_NS.
  *
  * Return: FERRY_HARVEST_MIN_NS to FERRY_HARVEST_MAX_NS.
  */
@@ -67,8 +70,9 @@ u64 ferry_plan_harvest_interval(u64 last_ns, u32 most_entries, u32 ring_entries)
  * @credit: bytes that may be sent now; negative: in debt
  * @last_ns: when @credit was last brought up to date
  *
- * The bucket holds at most 20 ms of @rate (and at least 256 KiB, a batch), so
- * an idle spell does not save up a burst.
+ * The bucket holds at most 20 ms of @rate (or 256 KiB, a batch, if that is
+ * more), so an idle spell does not save up a burst. It begins empty. The caller
+ * serialises; times that come out of order are harmless.
  */
 struct ferry_pace {
 	u64 rate;
@@ -77,7 +81,7 @@ struct ferry_pace {
 };
 
 void ferry_pace_init(struct ferry_pace *p, u64 rate, u64 now_ns);
-/* Keeps a debt, scaled to the new rate; forgets a credit. */
+/* Keeps a debt, scaled to the new rate (the same time to sleep); forgets a credit. */
 void ferry_pace_set_rate(struct ferry_pace *p, u64 rate, u64 now_ns);
 /* Takes @bytes off; returns how many ns to sleep before sending them, or 0. */
 u64 ferry_pace_take(struct ferry_pace *p, u64 bytes, u64 now_ns);

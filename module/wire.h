@@ -152,10 +152,11 @@ enum ferry_extent_kind {
 
 /**
  * struct ferry_extent - contiguous pages of one region, 16 bytes
- * @pfn: le64 at 0: index of the first page in the region, at most 2^40
+ * @pfn: le64 at 0: index of the first page in the region; @pfn + @nr_pages is
+ *	at most 2^40
  * @nr_pages: le32 at 8: 1 and up; DATA: at most FERRY_WIRE_MAX_BATCH_PAGES;
  *	ZERO: at most 2^30
- * @region: le16 at 12: index of the region in HELLO
+ * @region: le16 at 12: index of the region in HELLO, below 256
  * @kind: le16 at 14: enum ferry_extent_kind
  */
 struct ferry_extent {
@@ -169,7 +170,9 @@ struct ferry_extent {
  * struct ferry_msg_batch - fixed part of BATCH, 8 bytes, before its extents
  * @nr_extents: le32 at 0: 1 to FERRY_WIRE_MAX_EXTENTS; the body's length is
  *	just 8 + 16 * nr_extents
- * @pass: le32 at 4
+ * @pass: le32 at 4, from 1
+ *
+ * The data pages of all its extents are at most FERRY_WIRE_MAX_BATCH_PAGES.
  */
 struct ferry_msg_batch {
 	u32 nr_extents;
@@ -191,10 +194,11 @@ struct ferry_msg_pass {
 
 /**
  * struct ferry_msg_digest - fixed part of DIGEST, 16 bytes, before le64 digests
- * @region: le16 at 0: index of the region in HELLO
+ * @region: le16 at 0: index of the region in HELLO, below 256
  * Offset 2: le16, must be 0.
  * @count: le32 at 4: 1 to FERRY_WIRE_MAX_DIGESTS; body length is 16 + 8 * count
- * @first: le64 at 8: number of the first 2 MiB block, below 2^31
+ * @first: le64 at 8: number of the first 2 MiB block; @first + @count is at
+ *	most 2^31
  */
 struct ferry_msg_digest {
 	u16 region;
@@ -206,7 +210,8 @@ struct ferry_msg_digest {
  * struct ferry_msg_verify_result - fixed part of VERIFY_RESULT, 16 bytes
  * @nr_bad: le32 at 0: ranges that follow, 0 to FERRY_WIRE_MAX_MISMATCH, each
  *	coded as an extent of kind DATA whose nr_pages is bounded as ZERO's
- * @total_bad: le32 at 4: blocks that differ in all; 0 just if @nr_bad is 0
+ * @total_bad: le32 at 4: blocks that differ in all; 0 just if @nr_bad is 0, never
+ *	below it
  * @digest: le64 at 8: of all of the sink's memory
  */
 struct ferry_msg_verify_result {
@@ -254,6 +259,8 @@ size_t ferry_wire_put_batch(u8 *body, const struct ferry_msg_batch *m);
 size_t ferry_wire_put_extent(u8 *p, const struct ferry_extent *e);
 size_t ferry_wire_put_pass(u8 *body, const struct ferry_msg_pass *m);
 size_t ferry_wire_put_digest(u8 *body, const struct ferry_msg_digest *m);
+/* @i-th of the digests that follow the 16 bytes at @body. */
+size_t ferry_wire_put_digest_value(u8 *body, u32 i, u64 digest);
 size_t ferry_wire_put_verify_result(u8 *body, const struct ferry_msg_verify_result *m);
 size_t ferry_wire_put_state(u8 *body, const struct ferry_msg_state *m);
 size_t ferry_wire_put_abort(u8 *body, const struct ferry_msg_abort *m);
@@ -268,7 +275,7 @@ size_t ferry_wire_put_abort(u8 *body, const struct ferry_msg_abort *m);
 /* Also checks that @length is at most FERRY_WIRE_MAX_BODY and fits the type. */
 int ferry_wire_get_header(const u8 buf[FERRY_WIRE_HEADER_LEN], struct ferry_msg_header *h,
 			  const char **why);
-/* The body's exact length is checked; decode the regions one by one. */
+/* The body's exact length is checked, the regions are not: decode them one by one. */
 int ferry_wire_get_hello(const u8 *body, size_t len, struct ferry_msg_hello *m, const char **why);
 /* @i must be below nr_regions of a HELLO that ferry_wire_get_hello() accepted. */
 int ferry_wire_get_region(const u8 *body, size_t len, u32 i, struct ferry_msg_region *r,
@@ -277,6 +284,7 @@ int ferry_wire_get_hello_ack(const u8 *body, size_t len, struct ferry_msg_hello_
 			     const char **why);
 int ferry_wire_get_channel(const u8 *body, size_t len, struct ferry_msg_channel *m,
 			   const char **why);
+/* Checks all of the extents as well, and their sum. */
 int ferry_wire_get_batch(const u8 *body, size_t len, struct ferry_msg_batch *m, const char **why);
 /* @i must be below nr_extents of a BATCH that ferry_wire_get_batch() accepted. */
 int ferry_wire_get_extent(const u8 *body, size_t len, u32 i, struct ferry_extent *e,
@@ -286,6 +294,7 @@ int ferry_wire_get_pass(const u8 *body, size_t len, u16 type, struct ferry_msg_p
 			const char **why);
 int ferry_wire_get_digest(const u8 *body, size_t len, struct ferry_msg_digest *m,
 			  const char **why);
+/* @i must be below count of a DIGEST that ferry_wire_get_digest() accepted; never fails. */
 u64 ferry_wire_get_digest_value(const u8 *body, u32 i);
 int ferry_wire_get_verify_result(const u8 *body, size_t len, struct ferry_msg_verify_result *m,
 				 const char **why);

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Planning and estimation. All arithmetic goes through 128 bits, because bytes
+ * times nanoseconds a second leave 64 bits at 18 GB, and saturates below
+ * FERRY_PLAN_UNKNOWN, so that a result is never taken for "not known".
+ *
+ * The kernel has no 128-bit division (and mul_u64_u64_div_u64() traps on
+ * overflow on x86 and is not exact elsewhere on older kernels), hence the one
+ * here: a shift-and-subtract loop that runs only where 64 bits do not do.
+ */
+#include <linux/math64.h>
+
+#include "plan.h"
+
+#define NS_PER_S	1000000000ULL
+#define RATE_HALF_NS	500000000ULL	/* a sample of this length weighs one half */
+#define RATE_SHIFT	16		/* bits of a rate below the point */
+#define PACE_BATCH	(256ULL << 10)
+#define PACE_MAX_DEBT	(1LL << 62)
+
+typedef unsigned __int128 u128_t;
+
+static u128_t div128(u128_t n, u64 d)
+{
+	u64 hi = n >> 64, lo = n, q_hi, q_lo = 0, rem;
+	int i;
+
+	if (!hi)
+		return div64_u64(lo, d);
+
+	q_hi = div64_u64(hi, d);
+	rem = hi - q_hi * d;
+	for (i = 63; i >= 0; i--) {
+		bool carry = rem >> 63;
+
+		rem = rem << 1 | (lo >> i & 1);
+		if (carry || rem >= d) {
+			rem -= d;
+			q_lo |= 1ULL << i;
+		}
+	}
+	return (u128_t)q_hi << 64 | q_lo;
+}
+
+static u64 saturate(u128_t v)
+{
+	return v < FERRY_PLAN_UNKNOWN ? (u64)v : FERRY_PLAN_UNKNOWN - 1;
+}
+
+static u64 muldiv(u64 a, u64 b, u64 d)
+{
+	return saturate(div128((u128_t)a * b, d));
+}
+
+static u64 muldiv_up(u64 a, u64 b, u64 d)
+{
+	return saturate(div128((u128_t)a * b + d - 1, d));
+}
+
+void ferry_rate_init(struct ferry_rate *r)
+{
+	r->value = FERRY_PLAN_UNKNOWN;
+	r->fraction = 0;
+}
+
+void ferry_rate_add(struct ferry_rate *r, u64 units, u64 ns)
+{
+	u128_t sum;
+
+	if (!ns)
+		return;
+	if (r->value == FERRY_PLAN_UNKNOWN) {
+		r->value = muldiv(units, NS_PER_S, ns);
+		return;
+	}
+
+	/*
+	 * The sample's rate times its weight is units * NS_PER_S / (ns + half).
+	 * Without the fraction, samples of a millisecond would move the average
+	 * in steps of 500 units a second, and small changes not at all.
+	 */
+	sum = (u128_t)r->value << RATE_SHIFT | r->fraction;
+	sum = sum * RATE_HALF_NS + ((u128_t)units * NS_PER_S << RATE_SHIFT);
+	sum = div128(sum, ns + RATE_HALF_NS);
+	r->value = saturate(sum >> RATE_SHIFT);
+	r->fraction = sum & ((1U << RATE_SHIFT) - 1);
+}
+
+u64 ferry_plan_downtime(u64 remaining, u64 link_rate, u64 fixed_ns)
+{
+	if (!link_rate || link_rate == FERRY_PLAN_UNKNOWN)
+		return FERRY_PLAN_UNKNOWN;
+	return saturate((u128_t)muldiv_up(remaining, NS_PER_S, link_rate) + fixed_ns);
+}
+
+bool ferry_plan_converged(u64 expected_ns, u64 limit_ns)
+{
+	return expected_ns != FERRY_PLAN_UNKNOWN && expected_ns <= limit_ns;
+}
+
+u64 ferry_plan_harvest_interval(u64 last_ns, u32 most_entries, u32 ring_entries)
+{
+	u64 longest = last_ns < FERRY_HARVEST_MAX_NS / 2 ? last_ns * 2 : FERRY_HARVEST_MAX_NS;
+	u64 next = longest;
+
+	/* A shorter interval at once, a longer one step by step. */
+	if (most_entries)
+		next = muldiv(last_ns, ring_entries / 4, most_entries);
+	if (next > longest)
+		next = longest;
+	return next > FERRY_HARVEST_MIN_NS ? next : FERRY_HARVEST_MIN_NS;
+}
+
+static s64 pace_burst(u64 rate)
+{
+	u64 burst = rate / 50;
+
+	if (burst > PACE_MAX_DEBT)
+		burst = PACE_MAX_DEBT;
+	return burst > PACE_BATCH ? burst : PACE_BATCH;
+}
+
+/* Brings the credit up to date. */
+static void pace_earn(struct ferry_pace *p, u64 now_ns)
+{
+	u64 earned, room;
+
+	/* Callers on several CPUs may bring their times out of order. */
+	if (!p->rate || now_ns <= p->last_ns)
+		return;
+
+	earned = muldiv(now_ns - p->last_ns, p->rate, NS_PER_S);
+	room = (u64)pace_burst(p->rate) - (u64)p->credit;
+	if (earned >= room) {
+		p->credit = pace_burst(p->rate);
+		p->last_ns = now_ns;
+		return;
+	}
+	/* Only the time that whole bytes took is used up; the rest earns later. */
+	p->credit += earned;
+	p->last_ns += muldiv_up(earned, NS_PER_S, p->rate);
+}
+
+void ferry_pace_init(struct ferry_pace *p, u64 rate, u64 now_ns)
+{
+	p->rate = rate;
+	p->credit = 0;
+	p->last_ns = now_ns;
+}
+
+void ferry_pace_set_rate(struct ferry_pace *p, u64 rate, u64 now_ns)
+{
+	u64 debt = 0;
+
+	pace_earn(p, now_ns);
+	if (p->credit < 0)
+		debt = muldiv_up(-p->credit, rate, p->rate);
+	if (debt > PACE_MAX_DEBT)
+		debt = PACE_MAX_DEBT;
+	p->rate = rate;
+	p->credit = -(s64)debt;
+	p->last_ns = now_ns;
+}
+
+u64 ferry_pace_take(struct ferry_pace *p, u64 bytes, u64 now_ns)
+{
+	pace_earn(p, now_ns);
+	if (!p->rate)
+		return 0;
+	if (bytes > PACE_MAX_DEBT)
+		bytes = PACE_MAX_DEBT;
+	p->credit -= bytes;
+	if (p->credit < -PACE_MAX_DEBT)
+		p->credit = -PACE_MAX_DEBT;
+	return p->credit < 0 ? muldiv_up(-p->credit, NS_PER_S, p->rate) : 0;
+}
