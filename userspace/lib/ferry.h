@@ -103,7 +103,7 @@ int ferry_device_abort(struct ferry_device *dev, uint64_t id);
  * ferry_source_create - begin to give a VM away
  * @dev: the device
  * @vm_fd: the fd of KVM_CREATE_VM, of a VM that this process created
- * @name: the VM's name, for people; may be NULL
+ * @name: the VM's name, for people; may be NULL; cut to 31 bytes
  * @out: the session; close it with ferry_session_close()
  *
  * Return: 0; -ENOTTY: not a VM's fd; -EPERM: another process's VM; and others.
@@ -230,7 +230,10 @@ int ferry_session_event(struct ferry_session *s, struct kvm_ferry_event *event, 
 int ferry_session_wait_event(struct ferry_session *s, struct kvm_ferry_event *event, size_t size,
 			     int timeout_ms);
 
-/* Pages that KVM did not see change. Any count: the library splits the list. */
+/*
+ * Pages that KVM did not see change. Any count: the library splits a list of
+ * more than KVM_FERRY_MAX_RANGES, so after an error a part may have been taken.
+ */
 int ferry_session_report_dirty(struct ferry_session *s, const struct kvm_ferry_range *ranges,
 			       size_t count);
 /* One range of the same; simpler for a device model. */
@@ -537,7 +540,7 @@ const char *ferry_role_name(uint32_t role);
 const char *ferry_errno_name(int error);
 /* Whether a state is one that a session never leaves. */
 bool ferry_state_ended(uint32_t state);
-/* Version of the library, "1.0.0". */
+/* Version of the library, such as "0.1.0". */
 const char *ferry_version(void);
 
 #ifdef __cplusplus
