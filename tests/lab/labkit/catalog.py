@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The tests that there are, and what each needs."""
+import fnmatch
+
+from . import build, paths
+from .ui import LabError
+
+DEFAULTS = {"hosts": "1", "cpus": "2", "mem": "1024", "timeout": "60", "module": "yes",
+            "leak": "6144", "root": "no", "kernels": ",".join(paths.KERNELS), "args": "",
+            "cmdline": "", "alone": "no", "sources": "", "libs": "", "dmesg": ""}
+
+
+class Test:
+    """A file of tests/e2e. Its header says: lab: key=value ..."""
+
+    def __init__(self, name, paths_, settings):
+        unknown = set(settings) - set(DEFAULTS)
+        if unknown:
+            raise LabError(f"{paths_[0]}: unknown setting {', '.join(sorted(unknown))} in its "
+                           f"\"lab:\" line; known are {', '.join(sorted(DEFAULTS))}")
+        values = {**DEFAULTS, **settings}
+        self.name, self.paths = name, paths_
+        self.hosts, self.cpus, self.mem = (int(values[k]) for k in ("hosts", "cpus", "mem"))
+        self.timeout, self.leak = int(values["timeout"]), int(values["leak"])
+        self.module, self.root = values["module"], values["root"] == "yes"
+        self.kernels = values["kernels"].split(",")
+        self.cmdline, self.alone = values["cmdline"], values["alone"] == "yes"
+        self.dmesg_allowed = values["dmesg"]    # a regular expression of expected messages
+        self.commands = []
+        for path in paths_:
+            command = f"sh /tests/{path.name}" if path.suffix == ".sh" else f"/tests/{path.stem}"
+            self.commands.append(f"{command} {values['args'].replace(',', ' ')}".strip())
+        self.taps = paths_[0].suffix == ".c"
+
+    def needs(self, kernel):
+        """Tests with equal needs share a boot."""
+        return (kernel, self.hosts, self.cpus, self.mem, self.root, self.cmdline,
+                self.name if self.alone else "")
+
+
+def every():
+    """All tests, by name."""
+    tests = {}
+    for path in sorted(paths.E2E.iterdir()):
+        if path.suffix not in (".sh", ".c"):
+            continue
+        settings = build.c_header(path)
+        if not settings:
+            continue        # a library or a helper program, not a test
+        if path.name.endswith(".sink.sh"):
+            continue
+        if path.name.endswith(".source.sh"):
+            name = path.name.removesuffix(".source.sh")
+            sink = path.with_name(f"{name}.sink.sh")
+            if not sink.exists():
+                raise LabError(f"{path.name} has no {sink.name} beside it")
+            settings["hosts"] = "2"
+            tests[name] = Test(name, [path, sink], settings)
+        else:
+            if path.stem in tests:
+                raise LabError(f"two tests are named {path.stem}")
+            tests[path.stem] = Test(path.stem, [path], settings)
+    return tests
+
+
+def choose(patterns):
+    """The tests that PATTERNS (names or globs) name; all without any."""
+    tests = every()
+    if not patterns:
+        return list(tests.values())
+    chosen = []
+    for pattern in patterns:
+        names = [n for n in tests if fnmatch.fnmatch(n, pattern)]
+        if not names:
+            raise LabError(f"no test is named {pattern}; there are: {' '.join(tests) or 'none'}")
+        chosen += [tests[n] for n in names if tests[n] not in chosen]
+    return chosen

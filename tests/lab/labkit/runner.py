@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Boots hosts, runs tests in them, and says how it went."""
+import concurrent.futures
+import json
+import os
+import re
+import time
+
+from . import build, catalog, initramfs, kernels, paths, verdict
+from .ui import LabError, say
+from .vm import Host, HostDied, Relay, cable
+
+KEEP_RUNS = 12
+AGENT_SLACK = 90        # seconds that cleaning up after a test may take beyond its own limit
+
+
+def new_run():
+    """A directory for this run's logs; old ones go."""
+    paths.RUNS.mkdir(parents=True, exist_ok=True)
+    name = time.strftime("run-%Y%m%d-%H%M%S") + f"-{os.getpid()}"
+    directory = paths.RUNS / name
+    directory.mkdir()
+    old = sorted(p for p in paths.RUNS.glob("run-*") if p.is_dir())
+    for path in old[:-KEEP_RUNS]:
+        pid = int(path.name.rsplit("-", 1)[1])
+        if os.path.exists(f"/proc/{pid}"):
+            continue
+        for inner in sorted(path.rglob("*"), reverse=True):
+            inner.rmdir() if inner.is_dir() else inner.unlink()
+        path.rmdir()
+    latest = paths.RUNS / "latest"
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(name)
+    return directory
+
+
+class Boot:
+    """One or two hosts that were booted together."""
+
+    def __init__(self, directory, series, hosts=1, cpus=2, mem=1024, root=False, cmdline="",
+                 module=None, on_output=None):
+        directory.mkdir(parents=True, exist_ok=True)
+        kernel = kernels.get(series)
+        guest = kernels.get("6.12")
+        image = initramfs.assemble(kernel, guest, directory, module)
+        self.relay, self.hosts = Relay(), []
+        ends = cable() if hosts == 2 else (None,)
+        try:
+            for number in range(1, hosts + 1):
+                self.hosts.append(Host(kernel, image, directory, number, cpus, mem, self.relay,
+                                       ends[number - 1], root, on_output, cmdline))
+            for host in self.hosts:
+                host.wait_up()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            for end in ends:
+                if end:
+                    end.close()
+            image.unlink(missing_ok=True)
+
+    def close(self):
+        for host in self.hosts:
+            host.close()
+
+
+def run_one(boot, test, series, number):
+    """Run TEST on BOOT's hosts; (result, whether the boot may be used again)."""
+    result = verdict.Result(test, series)
+    begin = time.monotonic()
+    exits, dmesgs, complaints, alive = {}, {}, {}, True
+    boot.relay.clear()
+    try:
+        for host, command in zip(boot.hosts, test.commands):
+            host.request(f"run {number} {test.timeout} {test.leak} {test.module} {command}")
+        end = begin + test.timeout + AGENT_SLACK
+        for host in boot.hosts:
+            line = host.answer(max(1, end - time.monotonic()))
+            match = re.fullmatch(rf"done {number} (\d+)(.*)", line)
+            if not match:
+                raise HostDied(f"host {host.number} said \"{line}\"")
+            exits[host.number] = int(match[1])
+            complaints[host.number] = match[2].split()
+            text = host.take_output(f"dmesg {number}")
+            if test.hosts > 1:
+                text = f"--- host {host.number}:\n{text}"
+            result.output += text
+            dmesgs[host.number] = host.take_output(f"end {number}")
+    except HostDied as err:
+        alive = False
+        result.problems.append(str(err))
+        for host in boot.hosts:
+            result.output += host.rest_of_output() + host.last_words()
+    result.seconds = time.monotonic() - begin
+    verdict.judge(result, exits, dmesgs, complaints)
+    # A module that does not unload, or a task that hangs, would fail all that follow.
+    dirty = any(n in ("processes", "unload") for c in complaints.values() for n in c)
+    trouble = any(verdict.trouble_in(d) for d in dmesgs.values())
+    return result, alive and not dirty and not trouble
+
+
+def show(result, verbose):
+    """One line for a test, and all that helps when it failed."""
+    head = f"{result.kernel} {result.test.name}"
+    checks = f" ({result.passed} checks)" if result.test.taps and result.passed > 1 else ""
+    if result.failed:
+        print(f"FAIL {head} {result.seconds:.1f}s: " +
+              "; ".join(result.problems or ["checks failed"]))
+        for ok, text in result.checks:
+            if not ok:
+                print(f"FAIL {head}: {text}")
+        print("".join(f"    {line}\n" for line in result.output.splitlines()[-150:]), end="")
+    elif result.skipped and not result.passed:
+        why = [line for line in result.output.splitlines() if "SKIP" in line or "skip" in line]
+        print(f"skip {head} {result.seconds:.1f}s {' '.join(why[:1])}")
+    else:
+        print(f"ok {head} {result.seconds:.1f}s{checks}")
+        if verbose:
+            print("".join(f"    {line}\n" for line in result.output.splitlines()), end="")
+    print(end="", flush=True)
+
+
+def run_group(directory, needs, tests, verbose, keep, deadline, fail_fast=False):
+    """Run TESTS, which share NEEDS, on as few boots as it takes; return results."""
+    series, hosts, cpus, mem, root, cmdline, _ = needs
+    results, boot, number, boots = [], None, 0, 0
+    try:
+        for test in tests:
+            number += 1
+            if time.monotonic() > deadline:
+                result = verdict.Result(test, series)
+                result.problems = ["the time for the whole run was over"]
+                result.failed = 1
+                results.append(result)
+                show(result, verbose)
+                continue
+            try:
+                if not boot:
+                    boots += 1
+                    boot = Boot(directory / f"boot{boots}", series, hosts, cpus, mem, root,
+                                cmdline)
+                result, reusable = run_one(boot, test, series, number)
+            except LabError as err:
+                result, reusable = verdict.Result(test, series), False
+                result.problems, result.failed, result.output = [str(err)], 1, ""
+            (directory / f"{test.name}.log").write_text(result.output)
+            results.append(result)
+            show(result, verbose)
+            if result.failed and keep and boot:
+                from . import shell
+                shell.attend(boot)
+            if not reusable and boot:
+                boot.close()
+                boot = None
+            if result.failed and fail_fast:
+                break
+        if keep and boot:
+            from . import shell
+            shell.attend(boot)
+    finally:
+        if boot:
+            boot.close()
+    return results
+
+
+def run_tests(patterns, series, verbose=False, keep=False, jobs=1, limit=1500, repeat=1,
+              overrides=None, module=True, user=True):
+    """Build, run, print; return (passed, failed, skipped, results)."""
+    tests = catalog.choose(patterns)
+    for test in tests:
+        for key, value in (overrides or {}).items():
+            if value is not None:
+                setattr(test, key, value)
+    used = [s for s in series if any(s in t.kernels for t in tests)]
+    build.build(used, module, user)
+    directory = new_run()
+    groups = {}
+    for one in used:
+        for test in tests * repeat:
+            if one in test.kernels:
+                groups.setdefault(test.needs(one), []).append(test)
+    deadline = time.monotonic() + limit
+    results = []
+    with concurrent.futures.ThreadPoolExecutor(max_workers=jobs) as pool:
+        waiting = [pool.submit(run_group, directory / f"group{n}", needs, members, verbose, keep,
+                               deadline)
+                   for n, (needs, members) in enumerate(groups.items(), 1)]
+        for future in waiting:
+            results += future.result()
+    passed, failed, skipped = (sum(getattr(r, k) for r in results)
+                               for k in ("passed", "failed", "skipped"))
+    summary = {"passed": passed, "failed": failed, "skipped": skipped,
+               "tests": [r.as_dict() for r in results]}
+    paths.write_new(directory / "results.json", json.dumps(summary, indent=1).encode())
+    if failed:
+        say(f"logs are in {directory.relative_to(paths.TOP)}")
+    return passed, failed, skipped, results

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the machine needs: Debian packages and stock kernels."""
+import os
+import shutil
+import subprocess
+
+from . import kernels, paths
+from .ui import LabError, Step, say
+
+
+def wanted_packages():
+    lines = (paths.LAB / "packages.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def missing_packages():
+    names = wanted_packages()
+    out = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\n", *names],
+                         capture_output=True, text=True, check=False).stdout
+    have = {line.split()[1] for line in out.splitlines() if line.startswith("ii")}
+    return [n for n in names if n not in have]
+
+
+def apt_get(*args):
+    cmd = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", *args]
+    if os.geteuid():
+        if not shutil.which("sudo"):
+            raise LabError("packages are missing and this is not root: run \"apt-get install "
+                           f"{' '.join(missing_packages())}\" as root, then try again")
+        cmd.insert(0, "sudo")
+    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    if subprocess.run(cmd, env=env, stdin=subprocess.DEVNULL, check=False, stdout=2).returncode:
+        raise LabError(f"\"{' '.join(cmd)}\" failed; its messages are above")
+
+
+def setup(series=paths.KERNELS, refresh=False):
+    """Install what is missing, fetch the kernels that are not cached."""
+    updated = False
+    missing = missing_packages()
+    if missing:
+        with Step(f"installing {' '.join(missing)}"):
+            apt_get("update")
+            updated = True
+            apt_get("install", "--no-install-recommends", *missing)
+    with paths.locked(paths.CACHE / "setup.lock"):
+        for one in series:
+            if kernels.find(one) and not refresh:
+                continue
+            if not updated and (refresh or not kernels.resolve(one)):
+                apt_get("update")
+                updated = True
+            try:
+                kernels.fetch(one)
+            except LabError:
+                if updated:
+                    raise
+                say("trying again with fresh package lists")
+                apt_get("update")
+                updated = True
+                kernels.fetch(one)
+    for one in series:
+        kernel = kernels.get(one)
+        say(f"kernel {one}: {kernel.release} ({kernel.version})")
