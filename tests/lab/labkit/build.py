@@ -68,7 +68,9 @@ def build_tests():
     """Compile tests/e2e/*.c into build/tests."""
     out = paths.BUILD / "tests"
     out.mkdir(parents=True, exist_ok=True)
-    programs = {p: c_header(p) for p in sorted(paths.E2E.glob("*.c"))}
+    programs = {p: c_header(p) for p in sorted([*paths.E2E.glob("*.c"),
+                                                *paths.SELFTEST.glob("*.c")])}
+    names = {p.stem for p in programs}
     parts = {name for s in programs.values() for name in s.get("sources", "").split(",") if name}
     library = paths.BUILD / "user" / "libferry.a"
     headers = [*paths.E2E.glob("*.h"), *(paths.TOP / "uapi").rglob("*.h"),
@@ -77,8 +79,8 @@ def build_tests():
         headers.append(library)
     with paths.locked(out / ".lock"):
         for old in out.iterdir():
-            if old.suffix == "" and not old.name.startswith(".") and \
-                    paths.E2E / f"{old.name}.c" not in programs:
+            if old.is_file() and old.suffix == "" and not old.name.startswith(".") and \
+                    old.name not in names:
                 old.unlink()
         for source, settings in programs.items():
             if source.name in parts:
@@ -123,7 +125,7 @@ def user_files():
     for path in sorted(guest.rglob("*")) if guest.is_dir() else ():
         if path.is_file() and not re.search(r"\.(o|d)$|^\.", path.name):
             files[f"guest/{path.relative_to(guest)}"] = path
-    for path in sorted(paths.E2E.glob("*.sh")):
+    for path in sorted([*paths.E2E.glob("*.sh"), *paths.SELFTEST.glob("*.sh")]):
         files[f"tests/{path.name}"] = path
     return files
 

@@ -74,6 +74,18 @@ def read_tap(result, text):
 
 
 def judge(result, exits, dmesgs, complaints):
+    """As judge_plainly(), but a test that must fail passes by failing as foretold."""
+    judge_plainly(result, exits, dmesgs, complaints)
+    expect = result.test.expect
+    if not expect:
+        return
+    foretold = any(re.search(expect, p) for p in result.problems)
+    result.passed, result.failed, result.skipped = (1, 0, 0) if foretold else (0, 1, 0)
+    if not foretold:
+        result.problems.append(f"it should have failed with \"{expect}\"")
+
+
+def judge_plainly(result, exits, dmesgs, complaints):
     """
     Fill RESULT from each host's exit status, kernel messages and the agent's
     COMPLAINTS (timeout, processes, unload, leak).
