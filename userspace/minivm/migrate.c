@@ -1,0 +1,584 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Moves the guest with libferry: this file is what a VMM has to do.
+ *
+ * Source:  create the session, tell it of regions, slots and rings, add the
+ *	channels, switch dirty logging on, start. The guest runs on while the
+ *	module copies. When it says CONVERGED: pause the vCPUs, save their state,
+ *	FINAL, send the state, COMMIT.
+ * Sink:    create the session, tell it of the same regions, add the channels,
+ *	start. When state comes: load it, COMMIT, run.
+ *
+ * Whatever fails at the source before COMMIT was sent: the session is aborted,
+ * the rings come back, logging is switched off and the guest runs on. When the
+ * answer to COMMIT does not come, the VM stays paused until a person decides.
+ * Whatever fails at the sink: it waits for another guest.
+ */
+#include <err.h>
+#include <errno.h>
+#include <json-c/json.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "ferry.h"
+#include "minivm.h"
+
+struct migration {
+	struct vm *vm;
+	struct ferry_device *dev;
+	bool source;
+	pthread_t thread;
+	bool thread_valid;	/* there is a thread to join; main thread only */
+
+	pthread_mutex_t lock;	/* protects: all below */
+	bool active;
+	struct ferry_session *session;
+	/* what the session said last */
+	bool known;
+	struct kvm_ferry_stats stats;
+	uint32_t pass;
+	struct mv_error error;	/* code 0: nothing has failed */
+};
+
+void migration_init(struct vm *vm)
+{
+	struct migration *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		err(1, "migration");
+	m->vm = vm;
+	pthread_mutex_init(&m->lock, NULL);
+	vm->migration = m;
+}
+
+bool migration_active(struct vm *vm)
+{
+	struct migration *m = vm->migration;
+	bool active;
+
+	pthread_mutex_lock(&m->lock);
+	active = m->active;
+	pthread_mutex_unlock(&m->lock);
+	return active;
+}
+
+/* --- set-up ------------------------------------------------------------- */
+
+static int ferry_fail(struct mv_error *e, int ret, const char *what)
+{
+	char why[KVM_FERRY_REASON_LEN];
+
+	snprintf(why, sizeof(why), "%s", ferry_error());
+	return mv_fail(e, -ret, "%s: %s", what, why);
+}
+
+/* A number of the request that may be left out. Returns 1 if it is there. */
+static int get_number(struct json_object *request, const char *key, uint64_t *value,
+		      struct mv_error *e)
+{
+	struct json_object *o;
+
+	if (!json_object_object_get_ex(request, key, &o))
+		return 0;
+	if (!json_object_is_type(o, json_type_int) || json_object_get_int64(o) < 0)
+		return mv_fail(e, EINVAL, "\"%s\" must be a number that is not negative", key);
+	*value = json_object_get_int64(o);
+	return 1;
+}
+
+static int set_limits(struct ferry_session *s, bool source, struct json_object *request,
+		      struct mv_error *e)
+{
+	struct kvm_ferry_limits limits = { 0 };
+	struct json_object *verify;
+	const struct {
+		const char *key;
+		uint32_t flag;
+		uint64_t unit;
+		__u64 *field;
+	} keys[] = {
+		{ "bandwidth", KVM_FERRY_LIMIT_BANDWIDTH, 1, &limits.max_bandwidth },
+		{ "downtime_ms", KVM_FERRY_LIMIT_DOWNTIME, 1000000, &limits.downtime_limit_ns },
+		{ "inflight_bytes", KVM_FERRY_LIMIT_INFLIGHT, 1, &limits.inflight_bytes },
+		{ "peer_timeout_ms", KVM_FERRY_LIMIT_PEER_TIMEOUT, 1000000,
+		  &limits.peer_timeout_ns },
+	};
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		uint64_t value;
+
+		ret = get_number(request, keys[i].key, &value, e);
+		if (ret < 0)
+			return ret;
+		if (!ret)
+			continue;
+		if (value > UINT64_MAX / keys[i].unit)
+			return mv_fail(e, EINVAL, "\"%s\" is too large", keys[i].key);
+		*keys[i].field = value * keys[i].unit;
+		limits.flags |= keys[i].flag;
+	}
+	/* Whether to verify is the source's word; a sink does as it is told. */
+	if (source && json_object_object_get_ex(request, "verify", &verify)) {
+		limits.verify = json_object_get_boolean(verify);
+		limits.flags |= KVM_FERRY_LIMIT_VERIFY;
+	}
+	if (!limits.flags)
+		return 0;
+	ret = ferry_session_limits(s, &limits, sizeof(limits));
+	return ret ? ferry_fail(e, ret, "limits") : 0;
+}
+
+static int add_memory(struct vm *vm, struct ferry_session *s, bool source, struct mv_error *e)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < vm->nr_regions; i++) {
+		struct mv_region *r = &vm->regions[i];
+
+		ret = ferry_session_add_region(s, i, r->name, r->hva, r->size);
+		/* Region i is memslot i, as a whole. */
+		if (!ret && source)
+			ret = ferry_session_add_slot(s, FERRY_SLOT(0, i), i, 0, r->size);
+		if (ret)
+			return ferry_fail(e, ret, r->name);
+	}
+	return 0;
+}
+
+/* All rings at once: nobody reaps while some are the session's and some ours. */
+static int hand_over_rings(struct vm *vm, struct ferry_session *s, struct mv_error *e)
+{
+	unsigned int i;
+	int ret;
+
+	ret = vm_reap_rings(vm);
+	if (ret)
+		return mv_fail(e, -ret, "the dirty rings cannot be emptied");
+	pthread_mutex_lock(&vm->ring_lock);
+	for (i = 0; i < vm->nr_vcpus && !ret; i++)
+		ret = ferry_ring_hand_over(vm->vcpus[i].ring, s);
+	pthread_mutex_unlock(&vm->ring_lock);
+	return ret ? ferry_fail(e, ret, "dirty rings") : 0;
+}
+
+static int add_channels(struct ferry_session *s, const int *fds, unsigned int nr,
+			struct mv_error *e)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < nr; i++) {
+		ret = ferry_session_add_socket(s, i ? KVM_FERRY_CHANNEL_DATA :
+					       KVM_FERRY_CHANNEL_CONTROL, fds[i]);
+		if (ret)
+			return ferry_fail(e, ret, i ? "data channel" : "control channel");
+	}
+	return 0;
+}
+
+/* --- the end of a session ----------------------------------------------- */
+
+static void remember(struct migration *m, const struct mv_error *e)
+{
+	struct kvm_ferry_stats stats = { 0 };
+
+	pthread_mutex_lock(&m->lock);
+	if (!ferry_session_stats(m->session, &stats, sizeof(stats))) {
+		m->stats = stats;
+		m->known = true;
+	}
+	if (e)
+		m->error = *e;
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* Rings and logging as they were before. The session has ended. */
+static void take_back(struct vm *vm)
+{
+	struct mv_error e;
+	int ret;
+
+	if (vm_log_dirty(vm, false, &e))
+		warnx("%s", e.text);
+	/* Also what came between the session's last harvest and now. */
+	ret = vm_reap_rings(vm);
+	if (ret)
+		warnx("the dirty rings cannot be emptied: %s", strerror(-ret));
+}
+
+static void close_session(struct migration *m)
+{
+	struct ferry_session *s;
+
+	pthread_mutex_lock(&m->lock);
+	s = m->session;
+	m->session = NULL;
+	m->active = false;
+	pthread_mutex_unlock(&m->lock);
+	ferry_session_close(s);
+	vm_wake(m->vm);
+}
+
+/* Fills @e with why the session ended; what it says is better than what we know. */
+static int session_fail(struct ferry_session *s, int ret, const char *what, struct mv_error *e)
+{
+	char why[KVM_FERRY_REASON_LEN];
+	int code = ferry_session_reason(s, why, sizeof(why));
+
+	if (code > 0 && why[0])
+		return mv_fail(e, code, "%s", why);
+	return mv_fail(e, -ret, "%s: %s", what, strerror(-ret));
+}
+
+/*
+ * Waits for any event of @want. An error when the session ends before that.
+ */
+static int wait_for(struct migration *m, uint32_t want, struct mv_error *e)
+{
+	for (;;) {
+		struct kvm_ferry_event event = { 0 };
+		int ret = ferry_session_wait_event(m->session, &event, sizeof(event), -1);
+
+		if (ret == -EINTR)
+			continue;
+		if (ret < 0)
+			return session_fail(m->session, ret, "waiting for the session", e);
+		pthread_mutex_lock(&m->lock);
+		m->pass = event.out_pass;
+		pthread_mutex_unlock(&m->lock);
+		if (ferry_state_ended(event.out_state))
+			return session_fail(m->session, -(int)event.out_error, "the session ended",
+					    e);
+		if (event.out_events & want)
+			return 0;
+	}
+}
+
+/* --- source ------------------------------------------------------------- */
+
+/* The guest is paused. -EINPROGRESS: in doubt. */
+static int switch_over(struct migration *m, struct mv_error *e)
+{
+	struct ferry_session *s = m->session;
+	struct state_buf state;
+	int ret;
+
+	if (m->vm->stopped)
+		return mv_fail(e, ECANCELED, "the guest has shut down");
+	/* Before FINAL: asking a vCPU for its state may write guest memory. */
+	ret = state_save(m->vm, &state, e);
+	if (ret)
+		goto out;
+	ret = ferry_session_final(s);
+	if (ret) {
+		session_fail(s, ret, "final pass", e);
+		goto out;
+	}
+	state_stamp(&state);
+	ret = ferry_session_send_state(s, state.data, state.len, true);
+	if (ret) {
+		session_fail(s, ret, "sending the VM's state", e);
+		goto out;
+	}
+	ret = ferry_session_commit(s);
+	if (ret)
+		session_fail(s, ret, "commit", e);
+out:
+	state_free(&state);
+	return ret;
+}
+
+static void *source_main(void *arg)
+{
+	struct migration *m = arg;
+	struct vm *vm = m->vm;
+	struct mv_error e = { 0 };
+	bool paused = false;
+	int ret;
+
+	ret = wait_for(m, KVM_FERRY_EVENT_CONVERGED, &e);
+	if (!ret) {
+		vm_pause(vm);
+		paused = true;
+		ret = switch_over(m, &e);
+	}
+	if (!ret) {
+		/* The sink runs the guest: from here on it must not run here. */
+		vm_set_run_state(vm, MV_GONE);
+	} else if (ret == -EINPROGRESS) {
+		vm_set_run_state(vm, MV_IN_DOUBT);
+	} else {
+		ferry_session_abort(m->session);
+	}
+	remember(m, ret ? &e : NULL);
+	take_back(vm);
+	if (ret && ret != -EINPROGRESS && paused)
+		vm_resume(vm);
+	if (ret)
+		warnx("migration failed: %s", e.text);
+	close_session(m);
+	return NULL;
+}
+
+/* --- sink --------------------------------------------------------------- */
+
+static int take_guest(struct migration *m, struct mv_error *e)
+{
+	struct ferry_session *s = m->session;
+	uint64_t received_ns;
+	size_t len = 0;
+	void *data = NULL;
+	int ret;
+
+	ret = wait_for(m, KVM_FERRY_EVENT_STATE_DATA, e);
+	if (ret)
+		return ret;
+	received_ns = mv_now_ns();
+	ret = ferry_session_recv_state_all(s, &data, &len);
+	if (ret)
+		return session_fail(s, ret, "receiving the VM's state", e);
+	ret = state_load(m->vm, data, len, received_ns, e);
+	free(data);
+	if (ret)
+		return ret;
+	ret = ferry_session_commit(s);
+	return ret ? session_fail(s, ret, "commit", e) : 0;
+}
+
+static void *sink_main(void *arg)
+{
+	struct migration *m = arg;
+	struct mv_error e = { 0 };
+	int ret = take_guest(m, &e);
+
+	if (!ret) {
+		vm_resume(m->vm);
+		vm_wake(m->vm);
+	} else {
+		ferry_session_abort(m->session);
+	}
+	remember(m, ret ? &e : NULL);
+	if (ret)
+		warnx("receiving failed: %s", e.text);
+	close_session(m);
+	return NULL;
+}
+
+/* --- what the control socket asks for ----------------------------------- */
+
+static int check_begin(struct vm *vm, bool source, struct json_object *request,
+		       unsigned int nr_fds, struct mv_error *e)
+{
+	uint64_t channels = nr_fds ? nr_fds - 1 : 0;
+	int ret;
+
+	if (migration_active(vm))
+		return mv_fail(e, EBUSY, "a migration is under way");
+	if (source && vm_run_state(vm) != MV_RUNNING)
+		return mv_fail(e, EBUSY, "the guest does not run here");
+	if (!source && vm_run_state(vm) != MV_INCOMING)
+		return mv_fail(e, EBUSY, "this VM does not wait for a guest: start one with --incoming");
+	ret = get_number(request, "data_channels", &channels, e);
+	if (ret < 0)
+		return ret;
+	if (!channels || channels > KVM_FERRY_MAX_DATA_CHANNELS || nr_fds != channels + 1)
+		return mv_fail(e, EINVAL,
+			       "pass the control channel's socket and those of 1 to %u data channels, as many as \"data_channels\" says",
+			       KVM_FERRY_MAX_DATA_CHANNELS);
+	return 0;
+}
+
+int migration_begin(struct vm *vm, bool source, struct json_object *request, const int *fds,
+		    unsigned int nr_fds, struct mv_error *e)
+{
+	struct migration *m = vm->migration;
+	struct ferry_session *s = NULL;
+	sigset_t all, old;
+	int ret;
+
+	ret = check_begin(vm, source, request, nr_fds, e);
+	if (ret)
+		return ret;
+	if (m->thread_valid)
+		pthread_join(m->thread, NULL);
+	m->thread_valid = false;
+	if (!m->dev) {
+		ret = ferry_device_open(&m->dev);
+		if (ret)
+			return ferry_fail(e, ret, "kvm_ferry");
+	}
+	if (source)
+		ret = ferry_source_create(m->dev, vm->fd, vm->opt->name, &s);
+	else
+		ret = ferry_sink_create(m->dev, vm->opt->name, &s);
+	if (ret)
+		return ferry_fail(e, ret, "session");
+
+	ret = set_limits(s, source, request, e);
+	if (!ret)
+		ret = add_memory(vm, s, source, e);
+	if (!ret)
+		ret = add_channels(s, fds, nr_fds, e);
+	if (!ret && source)
+		ret = hand_over_rings(vm, s, e);
+	/* Logging last, so that a busy guest does not fill its rings before START. */
+	if (!ret && source)
+		ret = vm_log_dirty(vm, true, e);
+	if (!ret) {
+		ret = ferry_session_start(s);
+		if (ret)
+			ferry_fail(e, ret, "start");
+	}
+	if (ret)
+		goto err_abort;
+
+	m->source = source;
+	m->session = s;
+	m->active = true;
+	m->known = false;
+	m->pass = 0;
+	m->error.code = 0;
+	/* Signals are the main loop's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = -pthread_create(&m->thread, NULL, source ? source_main : sink_main, m);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!ret) {
+		m->thread_valid = true;
+		return 0;
+	}
+	m->active = false;
+	m->session = NULL;
+	mv_fail(e, -ret, "no thread for the migration");
+err_abort:
+	ferry_session_abort(s);
+	if (source)
+		take_back(vm);
+	ferry_session_close(s);
+	return ret;
+}
+
+int migration_cancel(struct vm *vm, struct mv_error *e)
+{
+	struct migration *m = vm->migration;
+	int ret = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (!m->session)
+		mv_fail(e, ENOENT, "no migration is under way");
+	else
+		ret = ferry_session_abort(m->session);
+	if (!m->session)
+		ret = -ENOENT;
+	else if (ret)
+		ferry_fail(e, ret, "cancel");
+	pthread_mutex_unlock(&m->lock);
+	return ret;
+}
+
+void migration_fail(struct vm *vm, const char *why)
+{
+	struct mv_error e;
+
+	warnx("%s: %s", why, ferry_error());
+	migration_cancel(vm, &e);
+}
+
+int migration_set(struct vm *vm, struct json_object *request, struct mv_error *e)
+{
+	struct migration *m = vm->migration;
+	int ret;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->session)
+		ret = set_limits(m->session, m->source, request, e);
+	else
+		ret = mv_fail(e, ENOENT, "no migration is under way");
+	pthread_mutex_unlock(&m->lock);
+	return ret;
+}
+
+struct json_object *migration_status(struct vm *vm)
+{
+	struct migration *m = vm->migration;
+	struct kvm_ferry_stats s = { 0 };
+	struct json_object *o = NULL;
+	char why[KVM_FERRY_REASON_LEN] = "";
+
+	pthread_mutex_lock(&m->lock);
+	if (m->session && !ferry_session_stats(m->session, &s, sizeof(s))) {
+		m->stats = s;
+		m->known = true;
+		ferry_session_reason(m->session, why, sizeof(why));
+	}
+	if (!m->known)
+		goto out;
+	s = m->stats;
+	o = json_object_new_object();
+#define PUT(field) json_object_object_add(o, #field, json_object_new_uint64(s.out_##field))
+	PUT(session_id);
+	PUT(role);
+	PUT(state);
+	PUT(error);
+	PUT(nr_channels);
+	PUT(total_time_ns);
+	PUT(setup_time_ns);
+	PUT(downtime_ns);
+	PUT(expected_downtime_ns);
+	PUT(ram_total);
+	PUT(ram_transferred);
+	PUT(ram_remaining);
+	PUT(ram_normal);
+	PUT(ram_duplicate);
+	PUT(ram_hole);
+	PUT(ram_skipped_clear);
+	PUT(dirty_sync_count);
+	PUT(dirty_pages_rate);
+	PUT(link_rate);
+	PUT(dirty_pages);
+	PUT(ring_entries);
+	PUT(ring_resets);
+	PUT(ring_full);
+	PUT(ring_full_ns);
+	PUT(harvest_ns);
+	PUT(reset_ns);
+	PUT(extents);
+	PUT(batches);
+	PUT(batch_pages_spliced);
+	PUT(pacing_ns);
+	PUT(state_bytes);
+	PUT(digest);
+	PUT(bookkeeping_bytes);
+#undef PUT
+	json_object_object_add(o, "name", json_object_new_string_len((char *)s.out_name,
+			       strnlen((char *)s.out_name, sizeof(s.out_name))));
+	json_object_object_add(o, "state_name",
+			       json_object_new_string(ferry_state_name(s.out_state)));
+	json_object_object_add(o, "role_name",
+			       json_object_new_string(ferry_role_name(s.out_role)));
+	json_object_object_add(o, "pass", json_object_new_int(m->pass));
+	json_object_object_add(o, "reason",
+			       json_object_new_string(m->error.code ? m->error.text : why));
+out:
+	pthread_mutex_unlock(&m->lock);
+	return o;
+}
+
+void migration_free(struct vm *vm)
+{
+	struct migration *m = vm->migration;
+	struct mv_error e;
+
+	/* Refused once COMMIT was sent: then the answer, or its absence, ends it. */
+	migration_cancel(vm, &e);
+	if (m->thread_valid)
+		pthread_join(m->thread, NULL);
+	ferry_device_close(m->dev);
+	pthread_mutex_destroy(&m->lock);
+	free(m);
+	vm->migration = NULL;
+}
