@@ -26,3 +26,7 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
 	-Wpointer-arith -Wvla
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -pthread -MMD -MP \
 	-DFERRY_VERSION='"$(VERSION)"' -I$(TOP)/uapi -I$(USERSPACE)/lib $(CPPFLAGS)
+
+# 'make V=1' shows whole commands.
+Q := $(if $(V),,@)
+say = @$(if $(V),:,printf '  %-7s %s\n' $(1) $(patsubst $(TOP)/%,%,$(2)))

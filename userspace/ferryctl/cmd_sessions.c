@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * status, list, stats: they read sessions and differ in what they show.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "parse.h"
+#include "print.h"
+
+static int read_all(struct ferry_device *dev, struct session_view **views, size_t *count)
+{
+	struct session_view *array;
+	uint64_t *ids;
+	size_t nr, i;
+	int ret;
+
+	*views = NULL;
+	*count = 0;
+	ret = ferry_device_list(dev, &ids, &nr);
+	if (ret)
+		return session_failed(0, ret);
+	array = calloc(nr ? nr : 1, sizeof(*array));
+	if (!array) {
+		free(ids);
+		complain("out of memory");
+		return CTL_ERROR;
+	}
+	for (i = 0; i < nr; i++) {
+		ret = read_session(dev, ids[i], &array[*count]);
+		if (!ret) {
+			(*count)++;
+		} else if (ret != -ENOENT) {	/* ENOENT: it ended since the list was made */
+			ret = session_failed(ids[i], ret);
+			free(ids);
+			free(array);
+			return ret;
+		}
+	}
+	free(ids);
+	*views = array;
+	return CTL_OK;
+}
+
+static int read_one(struct ferry_device *dev, const char *text, struct session_view **views,
+		    size_t *count, const char *cmd)
+{
+	uint64_t id;
+	int ret;
+
+	if (parse_number(text, UINT64_MAX, &id))
+		return usage_error(cmd, "'%s' is not a session's id", text);
+	*views = calloc(1, sizeof(**views));
+	if (!*views) {
+		complain("out of memory");
+		return CTL_ERROR;
+	}
+	ret = read_session(dev, id, *views);
+	if (ret) {
+		free(*views);
+		return session_failed(id, ret);
+	}
+	*count = 1;
+	return CTL_OK;
+}
+
+static int run(int argc, char **argv, bool with_id, const char *help,
+	       void (*const show[2])(const struct session_view *, size_t))
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	struct session_view *views = NULL;
+	struct ferry_device *dev;
+	bool json = false;
+	size_t count = 0;
+	int c, ret;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+		switch (c) {
+		case 'j':
+			json = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return CTL_OK;
+		default:
+			return usage_error(argv[0], "'%s' is not understood", argv[optind - 1]);
+		}
+	}
+	if (argc - optind > with_id)
+		return usage_error(argv[0], "'%s' is one argument too many",
+				   argv[optind + with_id]);
+	ret = open_device(&dev);
+	if (ret)
+		return ret;
+	if (optind < argc)
+		ret = read_one(dev, argv[optind], &views, &count, argv[0]);
+	else
+		ret = read_all(dev, &views, &count);
+	if (!ret) {
+		show[json](views, count);
+		free(views);
+	}
+	ferry_device_close(dev);
+	return ret;
+}
+
+int cmd_status(int argc, char **argv)
+{
+	return run(argc, argv, true,
+		   "Usage: ferryctl [status [ID]] [--json]\n\n"
+		   "Show how the session with that id, or every session of this host, stands.\n",
+		   (void (*const[2])(const struct session_view *, size_t)){
+			   print_text.status, print_json.status });
+}
+
+int cmd_list(int argc, char **argv)
+{
+	return run(argc, argv, false,
+		   "Usage: ferryctl list [--json]\n\n"
+		   "List the sessions of this host, a line each.\n",
+		   (void (*const[2])(const struct session_view *, size_t)){
+			   print_text.sessions, print_json.sessions });
+}
+
+int cmd_stats(int argc, char **argv)
+{
+	return run(argc, argv, true,
+		   "Usage: ferryctl stats [ID] [--json]\n\n"
+		   "Print every figure of one session or of all: a name and a plain number a\n"
+		   "line; times in nanoseconds, sizes in bytes. kvm_ferry(4) explains them.\n",
+		   (void (*const[2])(const struct session_view *, size_t)){
+			   print_text.stats, print_json.stats });
+}
