@@ -79,8 +79,7 @@ in_snk() { ip netns exec snk "$@"; }
 # Two hosts: the tests on both share a small store that the lab keeps.
 # share KEY VALUE: sets it. shared KEY: prints it, fails while it is not set.
 # await KEY [SECONDS]: waits for it and prints it. meet NAME [SECONDS]: both get here.
-SOURCE_IP=10.77.0.1
-SINK_IP=10.77.0.2
+export SOURCE_IP=10.77.0.1 SINK_IP=10.77.0.2
 
 store_ask()
 {

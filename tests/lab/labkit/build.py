@@ -53,12 +53,13 @@ def make_if_there(directory):
 
 
 def c_header(path):
-    """The "lab:" settings in the first comment of a test."""
-    settings = {}
+    """The "lab:" settings in the first comment of a test; None: it is no test."""
+    settings = None
     with open(path, encoding="utf-8", errors="replace") as source:
         for _, line in zip(range(40), source):
             match = re.match(r"^(?:#|//|/\*|\s\*)\s*lab:\s*(.*?)\s*(?:\*/)?$", line)
             if match:
+                settings = settings or {}
                 settings.update(w.split("=", 1) if "=" in w else (w, "")
                                 for w in shlex.split(match[1]))
     return settings
@@ -68,7 +69,7 @@ def build_tests():
     """Compile tests/e2e/*.c into build/tests."""
     out = paths.BUILD / "tests"
     out.mkdir(parents=True, exist_ok=True)
-    programs = {p: c_header(p) for p in sorted([*paths.E2E.glob("*.c"),
+    programs = {p: c_header(p) or {} for p in sorted([*paths.E2E.glob("*.c"),
                                                 *paths.SELFTEST.glob("*.c")])}
     names = {p.stem for p in programs}
     parts = {name for s in programs.values() for name in s.get("sources", "").split(",") if name}

@@ -182,10 +182,15 @@ def make_base(kernel, tools):
     return cpio.bytes()
 
 
-def ours(kernel, module=None):
-    """The archive of what is built here: module, programs, tests, guest."""
+def ours(kernel, module=None, extra=None):
+    """
+    The archive of what is built here: module, programs, tests, guest.
+
+    MODULE is another module than the one in build/, or False for none; EXTRA
+    is {path in the host: file} of more.
+    """
     cpio = Cpio()
-    files = build.user_files()
+    files = {**build.user_files(), **(extra or {})}
     libraries = {}
     for name, path in list(files.items()):
         if name.startswith(("usr/bin/", "usr/lib/", "tests/")) and \
@@ -195,8 +200,8 @@ def ours(kernel, module=None):
         files.setdefault(re.sub(r"^lib64/", "usr/lib64/", name), path)
     files["init"] = paths.LAB / "host" / "init"
     files["lab/modules.txt"] = paths.LAB / "host" / "modules.txt"
-    module = module or kernel.module
-    if module.exists():
+    module = kernel.module if module is None else module
+    if module and module.exists():
         files["lab/kvm_ferry.ko"] = module
         rdma = module.with_name("kvm_ferry_rdma.ko")
         if rdma.exists():
@@ -207,7 +212,7 @@ def ours(kernel, module=None):
     return cpio.bytes()
 
 
-def assemble(kernel, guest_kernel, directory, module=None):
+def assemble(kernel, guest_kernel, directory, module=None, extra=None):
     """Write DIRECTORY/initramfs; return its path."""
     target = directory / "initramfs"
     guest = Cpio()
@@ -215,5 +220,5 @@ def assemble(kernel, guest_kernel, directory, module=None):
     with open(target, "wb") as out:
         out.write(base(kernel).read_bytes())
         out.write(guest.bytes())
-        out.write(ours(kernel, module))
+        out.write(ours(kernel, module, extra))
     return target

@@ -38,11 +38,11 @@ class Boot:
     """One or two hosts that were booted together."""
 
     def __init__(self, directory, series, hosts=1, cpus=2, mem=1024, root=False, cmdline="",
-                 module=None, on_output=None):
+                 module=None, on_output=None, files=None):
         directory.mkdir(parents=True, exist_ok=True)
         kernel = kernels.get(series)
         guest = kernels.get("6.12")
-        image = initramfs.assemble(kernel, guest, directory, module)
+        image = initramfs.assemble(kernel, guest, directory, module, files)
         self.relay, self.hosts = Relay(), []
         ends = cable() if hosts == 2 else (None,)
         try:
@@ -77,11 +77,13 @@ def run_one(boot, test, series, number):
         end = begin + test.timeout + AGENT_SLACK
         for host in boot.hosts:
             line = host.answer(max(1, end - time.monotonic()))
-            match = re.fullmatch(rf"done {number} (\d+)(.*)", line)
+            match = re.fullmatch(rf"done {number} (\d+) (\S+)(.*)", line)
             if not match:
                 raise HostDied(f"host {host.number} said \"{line}\"")
             exits[host.number] = int(match[1])
-            complaints[host.number] = match[2].split()
+            if match[2] != "-":
+                result.lost[host.number] = int(match[2])
+            complaints[host.number] = match[3].split()
             text = host.take_output(f"dmesg {number}")
             if test.hosts > 1:
                 text = f"--- host {host.number}:\n{text}"

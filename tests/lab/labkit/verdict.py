@@ -26,6 +26,7 @@ class Result:
         self.problems = []      # sentences
         self.output = ""
         self.checks = []        # (passed, text) of TAP lines
+        self.lost = {}          # KiB of memory that did not come back, by host
 
     @property
     def ok(self):
@@ -34,7 +35,7 @@ class Result:
     def as_dict(self):
         return {"name": self.test.name, "kernel": self.kernel, "passed": self.passed,
                 "failed": self.failed, "skipped": self.skipped, "problems": self.problems,
-                "seconds": round(self.seconds, 2),
+                "seconds": round(self.seconds, 2), "lost_kib": self.lost,
                 "checks": [{"ok": ok, "text": text} for ok, text in self.checks],
                 "output": self.output[-20000:]}
 

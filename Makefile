@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0
+# Thin wrappers; "make help" lists them. The kernel's build uses Kbuild, not this.
+
+VERSION := 0.1.0
+KVERSION ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVERSION)/build
+PREFIX ?= /usr/local
+DESTDIR ?=
+DKMS ?= dkms
+DKMS_SOURCE = $(DESTDIR)/usr/src/kvm-ferry-$(VERSION)
+# Options for a DKMS that must not touch the system (--dkmstree, --installtree ...).
+DKMS_FLAGS ?=
+
+TOP := $(CURDIR)
+LAB := tests/lab/lab
+MODULE_BUILD = $(TOP)/build/$(KVERSION)
+
+all: modules userspace
+
+# Built in a copy: the 6.1 kernel's build writes beside the sources.
+modules:
+	@test -f $(KDIR)/Makefile || { \
+		echo "No kernel headers at $(KDIR): install linux-headers-$(KVERSION), or say KDIR=..." >&2; \
+		exit 1; }
+	@mkdir -p $(MODULE_BUILD)
+	@cp -Rpu Kbuild module uapi $(MODULE_BUILD)/
+	$(MAKE) -C $(KDIR) M=$(MODULE_BUILD) modules
+
+userspace:
+	@pkg-config --exists json-c 2>/dev/null || { \
+		echo "libjson-c is missing: install libjson-c-dev and pkg-config" >&2; exit 1; }
+	$(MAKE) -C userspace PREFIX=$(PREFIX)
+
+install: install-module install-userspace
+
+# The signature and the compression are the kernel's own choice.
+install-module: modules
+	$(MAKE) -C $(KDIR) M=$(MODULE_BUILD) INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=updates \
+		modules_install
+	$(if $(DESTDIR),,depmod $(KVERSION))
+
+install-userspace: userspace
+	$(MAKE) -C userspace install PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)
+	$(if $(DESTDIR),,ldconfig)
+
+# For the kernel KVERSION, and by itself for every kernel that is installed later.
+dkms-install:
+	@command -v $(DKMS) >/dev/null || { echo "DKMS is missing: install dkms" >&2; exit 1; }
+	rm -rf $(DKMS_SOURCE)
+	install -d $(DKMS_SOURCE)
+	cp -R COPYING Kbuild dkms.conf module uapi $(DKMS_SOURCE)/
+	$(DKMS) add $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION)
+	$(DKMS) build $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION) -k $(KVERSION)
+	$(DKMS) install $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION) -k $(KVERSION)
+
+dkms-remove:
+	$(DKMS) remove $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION) --all
+	rm -rf $(DKMS_SOURCE)
+
+setup: /usr/bin/python3
+	$(LAB) setup
+
+check: setup
+	$(LAB) check
+
+kunit:
+	tests/kunit/run
+
+test: /usr/bin/python3
+	$(LAB) test
+
+demo: /usr/bin/python3
+	$(LAB) demo
+
+bench: /usr/bin/python3
+	$(LAB) bench
+
+clean:
+	rm -rf build
+
+help:
+	@echo "make               the module for KVERSION=$(KVERSION), and user space, in build/"
+	@echo "make modules       only the module (KDIR=headers)"
+	@echo "make userspace     only libferry, ferryctl, minivm"
+	@echo "make install       both, into PREFIX=$(PREFIX) and the kernel's updates/ (DESTDIR=root)"
+	@echo "make dkms-install  register, build and install the module with DKMS; dkms-remove undoes it"
+	@echo "make demo          move a running guest between two emulated hosts, with all its set-up"
+	@echo "make test          everything that is tested, with all its set-up"
+	@echo "make check         only the lints;  make kunit: only the unit tests"
+	@echo "make bench         figures beside other ways to do it, in build/bench/results.json"
+	@echo "make clean         remove build/; what is fetched stays in ~/.cache/kvm-ferry"
+	@echo "tests/lab/lab -h   one test, one host, by hand"
+
+# Needed before the lab, which is written in it, can install the rest.
+/usr/bin/python3:
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -q -y --no-install-recommends python3
+
+.PHONY: all modules userspace install install-module install-userspace dkms-install dkms-remove \
+	setup check kunit test demo bench clean help
