@@ -113,7 +113,7 @@ static void build_tables(struct vm *vm)
 	gdt[3] = 0x00cf93000000ffffULL;
 }
 
-static void set_entry(struct vcpu *v, uint64_t rip, uint64_t rdi, uint64_t rsi, uint64_t rdx)
+static void set_entry(struct vcpu *v, const struct kvm_regs *regs)
 {
 	struct kvm_segment code = {
 		.limit = ~0u, .selector = 0x10, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1,
@@ -121,7 +121,6 @@ static void set_entry(struct vcpu *v, uint64_t rip, uint64_t rdi, uint64_t rsi, 
 	struct kvm_segment data = {
 		.limit = ~0u, .selector = 0x18, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1,
 	};
-	struct kvm_regs regs = { .rip = rip, .rflags = 2, .rdi = rdi, .rsi = rsi, .rdx = rdx };
 	struct kvm_sregs sregs;
 
 	if (ioctl(v->fd, KVM_GET_SREGS, &sregs))
@@ -134,7 +133,7 @@ static void set_entry(struct vcpu *v, uint64_t rip, uint64_t rdi, uint64_t rsi, 
 	sregs.cr4 = CR4_PAE;
 	sregs.cr0 = CR0_PE | CR0_ET | CR0_PG;
 	sregs.efer = EFER_LME | EFER_LMA;
-	if (ioctl(v->fd, KVM_SET_SREGS, &sregs) || ioctl(v->fd, KVM_SET_REGS, &regs))
+	if (ioctl(v->fd, KVM_SET_SREGS, &sregs) || ioctl(v->fd, KVM_SET_REGS, regs))
 		err(1, "cannot set the first registers of vCPU %u", v->index);
 }
 
@@ -161,6 +160,16 @@ static void set_platform(struct vcpu *v)
 		err(1, "KVM_SET_LAPIC");
 }
 
+static void put_cmdline(struct vm *vm)
+{
+	const char *text = vm->opt->append;
+
+	if (strlen(text) >= CMDLINE_ROOM)
+		errx(1, "--append may have at most %u characters", CMDLINE_ROOM - 1);
+	memcpy(must_gpa(vm, CMDLINE_ADDR, CMDLINE_ROOM, "the command line"), text,
+	       strlen(text) + 1);
+}
+
 static void load_initrd(struct vm *vm, struct boot_params *bp, uint64_t kernel_end)
 {
 	uint64_t top = vm->regions[0].size, limit = bp->hdr.initrd_addr_max, addr;
@@ -179,7 +188,6 @@ static void load_initrd(struct vm *vm, struct boot_params *bp, uint64_t kernel_e
 
 void boot_linux(struct vm *vm)
 {
-	const char *cmdline = vm->opt->append;
 	struct boot_params *bp;
 	uint64_t addr = HIGH_ADDR, end;
 	size_t len, setup, header;
@@ -197,9 +205,9 @@ void boot_linux(struct vm *vm)
 	header = 0x202 + image[0x201] - 0x1f1;
 	if (setup >= len || header > sizeof(*h))
 		errx(1, "%s is cut short", vm->opt->kernel);
-	if (strlen(cmdline) > h->cmdline_size || strlen(cmdline) >= CMDLINE_ROOM)
+	if (strlen(vm->opt->append) > h->cmdline_size)
 		errx(1, "--append is too long for this kernel: at most %u characters",
-		     h->cmdline_size < CMDLINE_ROOM ? h->cmdline_size : CMDLINE_ROOM - 1);
+		     h->cmdline_size);
 
 	bp = must_gpa(vm, PARAMS_ADDR, sizeof(*bp), "the boot parameters");
 	memset(bp, 0, sizeof(*bp));
@@ -213,8 +221,7 @@ void boot_linux(struct vm *vm)
 	bp->hdr.type_of_loader = LOADER_UNKNOWN;
 	bp->hdr.code32_start = addr;
 	bp->hdr.cmd_line_ptr = CMDLINE_ADDR;
-	memcpy(must_gpa(vm, CMDLINE_ADDR, CMDLINE_ROOM, "the command line"), cmdline,
-	       strlen(cmdline) + 1);
+	put_cmdline(vm);
 	munmap(image, len);
 	if (vm->opt->initrd)
 		load_initrd(vm, bp, end);
@@ -224,13 +231,14 @@ void boot_linux(struct vm *vm)
 	for (i = 0; i < vm->nr_vcpus; i++)
 		set_platform(&vm->vcpus[i]);
 	/* The others wait for the first one to start them. */
-	set_entry(&vm->vcpus[0], addr + ENTRY_64, 0, PARAMS_ADDR, 0);
+	set_entry(&vm->vcpus[0], &(struct kvm_regs){ .rip = addr + ENTRY_64, .rflags = 2,
+						     .rsi = PARAMS_ADDR });
 }
 
 /*
  * A flat image is put at 1 MiB, and all vCPUs enter at its first byte in 64-bit
  * mode at once: rdi is the vCPU's number, rsi how many there are, rdx the size
- * of low memory in bytes. There is no stack.
+ * of low memory in bytes, rcx where the text of --append lies. There is no stack.
  */
 void boot_flat(struct vm *vm)
 {
@@ -241,10 +249,16 @@ void boot_flat(struct vm *vm)
 
 	memcpy(must_gpa(vm, HIGH_ADDR, len, "the flat image"), image, len);
 	munmap(image, len);
+	put_cmdline(vm);
 	build_tables(vm);
 	for (i = 0; i < vm->nr_vcpus; i++) {
+		struct kvm_regs regs = {
+			.rip = HIGH_ADDR, .rflags = 2, .rdi = i, .rsi = vm->nr_vcpus,
+			.rdx = vm->regions[0].size, .rcx = CMDLINE_ADDR,
+		};
+
 		set_platform(&vm->vcpus[i]);
-		set_entry(&vm->vcpus[i], HIGH_ADDR, i, vm->nr_vcpus, vm->regions[0].size);
+		set_entry(&vm->vcpus[i], &regs);
 		if (ioctl(vm->vcpus[i].fd, KVM_SET_MP_STATE, &runnable))
 			err(1, "cannot start vCPU %u", i);
 	}

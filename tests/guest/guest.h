@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The guest that knows what its memory must hold. What the files share.
+ *
+ * Truth is kept apart from what it judges: the area that is checked, and a
+ * table of versions that only grow, at another place. Each page holds a pattern
+ * that follows from its number, version, writer and the seed, so a page that is
+ * stale, torn, misplaced or lost cannot pass for the right one.
+ */
+#ifndef GUEST_H
+#define GUEST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GUEST_PAGE	4096
+#define GUEST_WORDS	(GUEST_PAGE / sizeof(uint64_t))
+#define GUEST_MAX_CPUS	64
+
+struct guest_params {
+	const char *load;
+	uint64_t rate;		/* pages written a second by all vCPUs; 0: none */
+	uint64_t check;		/* pages checked a second by all vCPUs */
+	uint64_t ws_pages;	/* that are written again and again */
+	uint64_t pages;		/* of the area that is checked */
+	uint64_t zero_pages;	/* that were touched and are zero */
+	uint64_t seed;
+	uint64_t tick_us;	/* how often time is looked at */
+	uint64_t report_ms;
+	bool bursts;		/* writes come in bursts rather than evenly */
+	unsigned int cpus;
+};
+#define GUEST_UNLIMITED	(~0ULL)
+
+struct guest_totals {
+	_Atomic uint64_t checked;	/* pages found right */
+	_Atomic uint64_t writes;	/* pages written */
+	_Atomic uint64_t sweeps;	/* times that a vCPU has checked all pages */
+	_Atomic uint64_t errors;
+};
+
+extern struct guest_params params;
+extern struct guest_totals totals;
+
+/* init.c: a line on the console, whole. */
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Counts an error, and shouts unless there were very many. */
+void shout(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+uint64_t now_ns(void);
+void start_thread(void *(*fn)(void *), unsigned int cpu, const char *name, int fifo);
+
+/* pattern.c */
+uint64_t mix(uint64_t x);
+void pattern_fill(uint64_t *page, uint64_t number, uint64_t version, unsigned int cpu);
+
+enum pattern_result {
+	PATTERN_RIGHT,
+	PATTERN_STALE,		/* an older version, whole */
+	PATTERN_TORN,		/* parts of two versions, or strange bytes */
+	PATTERN_LOST,		/* zero where there must be data */
+	PATTERN_MISPLACED,	/* another page's */
+	PATTERN_FUTURE,		/* newer than it can be */
+};
+extern const char *const pattern_names[];
+enum pattern_result pattern_check(const uint64_t *page, uint64_t number, uint64_t version,
+				  unsigned int cpu, unsigned int *bad_word);
+
+/* worker.c: writes and checks. */
+void workers_start(void);
+
+/* gap.c: the longest time that the guest stood still. */
+struct gaps {
+	uint64_t max_ns;	/* by the clock, since the last reset */
+	uint64_t recent_ns;	/* by the clock, since the last call */
+	uint64_t tsc_ns;	/* by the raw counter, since the last reset */
+};
+void gaps_start(void);
+void gaps_read(struct gaps *g);
+void gaps_reset(void);
+
+#endif /* GUEST_H */

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest's first and only process: reads its parameters from the kernel's
+ * command line, starts the workers, and tells on the console how it goes.
+ *
+ *   ferry.load=idle|light|heavy|mixed  what the other parameters default to
+ *   ferry.mem=MiB      memory that is filled and checked
+ *   ferry.ws=MiB       of it, the part that is written again and again
+ *   ferry.rate=N       pages written a second; "max": as fast as it goes
+ *   ferry.check=N      pages checked a second; "max" likewise
+ *   ferry.zero=MiB     memory that is touched and zero, and checked for it
+ *   ferry.seed=N       of patterns and orders
+ *   ferry.tick=US      how often time is looked at for gaps
+ *   ferry.report=MS    how often a line is printed
+ *
+ * Lines:
+ *   FERRY-GUEST ready cpus=N mem=MiB ...
+ *   FERRY-GUEST seq=N uptime=S checked=N writes=N sweeps=N gap_max_ms=F
+ *		 gap_recent_ms=F gap_tsc_ms=F errors=N
+ *   FERRY-GUEST FAIL kind=... ...
+ *   FERRY-GUEST quit errors=N
+ * Commands, a line each: "report", "gap reset", "quit".
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+#include "guest.h"
+
+#define MIB_PAGES	((1 << 20) / GUEST_PAGE)
+#define MAX_SHOUTS	20
+
+struct guest_params params;
+struct guest_totals totals;
+
+static pthread_mutex_t console = PTHREAD_MUTEX_INITIALIZER;
+
+static void put_line(const char *prefix, const char *fmt, va_list args)
+{
+	char line[400];
+	int n = snprintf(line, sizeof(line), "%s", prefix), more;
+
+	more = vsnprintf(line + n, sizeof(line) - n - 1, fmt, args);
+	n += more < (int)sizeof(line) - n - 1 ? more : (int)sizeof(line) - n - 2;
+	line[n++] = '\n';
+	pthread_mutex_lock(&console);
+	if (write(STDOUT_FILENO, line, n) != n)
+		totals.errors++;	/* a line was lost: the reader must know */
+	pthread_mutex_unlock(&console);
+}
+
+void say(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	put_line("FERRY-GUEST ", fmt, args);
+	va_end(args);
+}
+
+void shout(const char *fmt, ...)
+{
+	va_list args;
+
+	if (totals.errors++ >= MAX_SHOUTS)
+		return;
+	va_start(args, fmt);
+	put_line("FERRY-GUEST FAIL ", fmt, args);
+	va_end(args);
+}
+
+static void leave(void)
+{
+	tcdrain(STDOUT_FILENO);
+	sync();
+	reboot(RB_AUTOBOOT);
+	_exit(1);
+}
+
+void die(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	put_line("FERRY-GUEST FAIL kind=setup ", fmt, args);
+	va_end(args);
+	leave();
+	for (;;)
+		pause();
+}
+
+uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+void start_thread(void *(*fn)(void *), unsigned int cpu, const char *name, int fifo)
+{
+	struct sched_param prio = { .sched_priority = fifo };
+	pthread_attr_t attr;
+	pthread_t thread;
+	cpu_set_t set;
+	char full[16];
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	pthread_attr_init(&attr);
+	pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	if (fifo) {
+		pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+		pthread_attr_setschedpolicy(&attr, SCHED_FIFO);
+		pthread_attr_setschedparam(&attr, &prio);
+	}
+	errno = pthread_create(&thread, &attr, fn, (void *)(uintptr_t)cpu);
+	if (errno)
+		die("cannot start a thread on vCPU %u: %s", cpu, strerror(errno));
+	snprintf(full, sizeof(full), "%s%u", name, cpu);
+	pthread_setname_np(thread, full);
+	pthread_attr_destroy(&attr);
+}
+
+/* --- parameters --------------------------------------------------------- */
+
+static char cmdline[4096];
+
+static void read_cmdline(void)
+{
+	FILE *f = fopen("/proc/cmdline", "r");
+	size_t n;
+
+	if (!f)
+		die("cannot read /proc/cmdline");
+	n = fread(cmdline, 1, sizeof(cmdline) - 1, f);
+	cmdline[n] = '\0';
+	fclose(f);
+}
+
+/* The value of ferry.NAME=, up to the next blank; false if it is not there. */
+static bool find_param(const char *name, char *value, size_t size)
+{
+	char key[32];
+	const char *p = cmdline;
+	size_t len;
+
+	snprintf(key, sizeof(key), "ferry.%s=", name);
+	while ((p = strstr(p, key))) {
+		if (p == cmdline || p[-1] == ' ') {
+			p += strlen(key);
+			len = strcspn(p, " \n");
+			if (len >= size)
+				die("ferry.%s is too long", name);
+			memcpy(value, p, len);
+			value[len] = '\0';
+			return true;
+		}
+		p++;
+	}
+	return false;
+}
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+	char text[32], *end;
+	uint64_t n;
+
+	if (!find_param(name, text, sizeof(text)))
+		return otherwise;
+	if (!strcmp(text, "max"))
+		return GUEST_UNLIMITED;
+	n = strtoull(text, &end, 0);
+	if (end == text || *end)
+		die("ferry.%s=%s is no number", name, text);
+	return n;
+}
+
+static const struct load {
+	const char *name;
+	uint64_t rate, check;
+	unsigned int ws_mib;
+	bool bursts;
+} loads[] = {
+	{ "idle", 0, 1000, 0, false },
+	{ "light", 500, 4000, 16, false },
+	{ "mixed", 4000, 4000, 32, true },
+	{ "heavy", GUEST_UNLIMITED, 4000, 64, false },
+};
+
+static void read_params(void)
+{
+	const struct load *l = &loads[1];
+	char name[16] = "light";
+	uint64_t mib;
+	unsigned int i;
+
+	read_cmdline();
+	find_param("load", name, sizeof(name));
+	for (i = 0; i < sizeof(loads) / sizeof(loads[0]); i++)
+		if (!strcmp(loads[i].name, name))
+			break;
+	if (i == sizeof(loads) / sizeof(loads[0]))
+		die("ferry.load=%s is none of idle, light, mixed, heavy", name);
+	l = &loads[i];
+	params.load = l->name;
+	params.bursts = l->bursts;
+	params.rate = number("rate", l->rate);
+	params.check = number("check", l->check);
+	mib = number("mem", 64);
+	if (!mib || mib > 1 << 20)
+		die("ferry.mem must be 1 to 1048576 MiB");
+	params.pages = mib * MIB_PAGES;
+	mib = number("ws", l->ws_mib);
+	params.ws_pages = mib * MIB_PAGES < params.pages ? mib * MIB_PAGES : params.pages;
+	params.zero_pages = number("zero", 4) * MIB_PAGES;
+	params.seed = number("seed", 1);
+	params.tick_us = number("tick", 2000);
+	params.report_ms = number("report", 300);
+	params.cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	if (params.cpus > GUEST_MAX_CPUS)
+		params.cpus = GUEST_MAX_CPUS;
+	if (params.tick_us < 100 || params.tick_us > 100000 || params.report_ms < 10)
+		die("ferry.tick must be 100 to 100000 us, ferry.report at least 10 ms");
+}
+
+/* --- console ------------------------------------------------------------ */
+
+static void report(void)
+{
+	static uint64_t seq;
+	struct timespec up;
+	struct gaps g;
+
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	gaps_read(&g);
+	say("seq=%llu uptime=%llu.%03lu checked=%llu writes=%llu sweeps=%llu gap_max_ms=%.1f gap_recent_ms=%.1f gap_tsc_ms=%.1f errors=%llu",
+	    (unsigned long long)++seq, (unsigned long long)up.tv_sec, up.tv_nsec / 1000000,
+	    (unsigned long long)totals.checked, (unsigned long long)totals.writes,
+	    (unsigned long long)totals.sweeps, g.max_ns / 1e6, g.recent_ns / 1e6, g.tsc_ns / 1e6,
+	    (unsigned long long)totals.errors);
+}
+
+static void obey(char *line)
+{
+	line[strcspn(line, "\r\n")] = '\0';
+	if (!strcmp(line, "quit")) {
+		say("quit errors=%llu", (unsigned long long)totals.errors);
+		leave();
+	} else if (!strcmp(line, "report")) {
+		report();
+	} else if (!strcmp(line, "gap reset")) {
+		gaps_reset();
+		say("gap reset");
+	} else if (line[0]) {
+		say("unknown command: %s", line);
+	}
+}
+
+static void serve_console(void)
+{
+	uint64_t next = now_ns();
+	char line[80];
+	bool input = true;
+
+	for (;;) {
+		struct pollfd pfd = { .fd = input ? STDIN_FILENO : -1, .events = POLLIN };
+		uint64_t now = now_ns();
+		ssize_t n;
+
+		if (now >= next) {
+			report();
+			/* After a standstill: one line, not one for each that was missed. */
+			next += params.report_ms * 1000000;
+			if (next < now)
+				next = now + params.report_ms * 1000000;
+			continue;
+		}
+		if (poll(&pfd, 1, (next - now) / 1000000 + 1) <= 0 || !pfd.revents)
+			continue;
+		n = read(STDIN_FILENO, line, sizeof(line) - 1);
+		if (n > 0) {
+			line[n] = '\0';
+			obey(line);
+		} else if (!n || errno != EINTR) {
+			input = false;
+		}
+	}
+}
+
+static void mount_all(void)
+{
+	mkdir("/proc", 0555);
+	mkdir("/sys", 0555);
+	mkdir("/dev", 0755);
+	if (mount("proc", "/proc", "proc", 0, NULL) && errno != EBUSY)
+		die("cannot mount /proc: %s", strerror(errno));
+	if (mount("sysfs", "/sys", "sysfs", 0, NULL) && errno != EBUSY)
+		die("cannot mount /sys: %s", strerror(errno));
+	if (mount("devtmpfs", "/dev", "devtmpfs", 0, NULL) && errno != EBUSY)
+		die("cannot mount /dev: %s", strerror(errno));
+}
+
+int main(void)
+{
+	struct termios t;
+
+	mount_all();
+	/* Commands shall not come back as an echo between the lines. */
+	if (!tcgetattr(STDIN_FILENO, &t)) {
+		t.c_lflag &= ~ECHO;
+		tcsetattr(STDIN_FILENO, TCSANOW, &t);
+	}
+	read_params();
+	workers_start();
+	gaps_start();
+	say("ready cpus=%u load=%s mem=%llu ws=%llu zero=%llu rate=%lld check=%lld seed=%llu",
+	    params.cpus, params.load, (unsigned long long)params.pages / MIB_PAGES,
+	    (unsigned long long)params.ws_pages / MIB_PAGES,
+	    (unsigned long long)params.zero_pages / MIB_PAGES, (long long)params.rate,
+	    (long long)params.check, (unsigned long long)params.seed);
+	serve_console();
+}
