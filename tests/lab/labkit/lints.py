@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-from . import build, kernels, paths
+from . import build, install, kernels, paths
 from .ui import LabError, Step, run
 
 MAX_LINES = 600
@@ -209,6 +209,7 @@ def every(series):
     """(name, function) of each lint."""
     yield from ((f"W=1, sparse: module on {one}", lambda one=one: lint_module(one))
                 for one in series)
+    yield "make install", lambda: install.install(series[-1])
     for where, user in (("module/", False), ("uapi/", False), ("tests/kunit/", False),
                         ("userspace/", True), ("tests/e2e/", True), ("tests/guest/", True),
                         ("tests/user/", True), ("tests/bench/", True), ("tests/lab/", True)):
