@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Messages: framing on every channel, and what each side says on the control
+ * channel. Only kernel tasks of ours send: a caller's signal could tear a
+ * message in two.
+ */
+#include <linux/ktime.h>
+#include <linux/random.h>
+
+#include "control.h"
+#include "session.h"
+#include "verify.h"
+
+static u8 *body_of(struct ferry_channel *ch)
+{
+	return ch->tx_buf + FERRY_WIRE_HEADER_LEN;
+}
+
+int ferry_msg_send_locked(struct ferry_channel *ch, u16 type, u32 len,
+			  struct bio_vec *bv, unsigned int nr, size_t bytes)
+{
+	struct ferry_msg_header h = { .type = type, .length = len, .seq = ch->tx_seq };
+	int ret;
+
+	if (ch->kind == KVM_FERRY_CHANNEL_CONTROL)
+		lockdep_assert_held(&ch->tx_lock);
+	ferry_wire_put_header(ch->tx_buf, &h);
+	ret = ch->ops->send(ch, ch->tx_buf, FERRY_WIRE_HEADER_LEN + len, bv, nr, bytes);
+	ch->tx_seq++;
+	WRITE_ONCE(ch->tx_activity, true);
+	return ret;
+}
+
+int ferry_msg_recv(struct ferry_channel *ch, struct ferry_msg_header *h, bool idle)
+{
+	struct ferry_session *s = ch->session;
+	bool control = ch->kind == KVM_FERRY_CHANNEL_CONTROL;
+	u8 head[FERRY_WIRE_HEADER_LEN];
+	const char *why = NULL;
+	int ret;
+
+	ret = ferry_channel_recv(ch, head, sizeof(head), idle);
+	if (!ret && ferry_wire_get_header(head, h, &why))
+		ret = -EPROTO;
+	if (!ret && h->seq != ch->rx_seq) {
+		why = "message number is out of order";
+		ret = -EPROTO;
+	}
+	if (!ret && !ferry_wire_expected(h->type, control, !ferry_session_is_source(s))) {
+		why = "message does not belong on this channel";
+		ret = -EPROTO;
+	}
+	if (!ret && h->length)
+		ret = ferry_channel_recv(ch, ch->rx_buf, h->length, false);
+	if (why)
+		ferry_session_fail(s, -EPROTO, "the peer broke the protocol: %s", why);
+	else if (ret)
+		ferry_channel_broke(ch, ret, "received from");
+	ch->rx_seq++;
+	return ret;
+}
+
+void ferry_channel_broke(struct ferry_channel *ch, int error, const char *doing)
+{
+	struct ferry_session *s = ch->session;
+	char name[24];
+
+	/*
+	 * A peer that aborts closes its data channels right after saying why on
+	 * the control channel: let the reason arrive first.
+	 */
+	if (ch->kind == KVM_FERRY_CHANNEL_DATA) {
+		wait_event_timeout(s->wait, ferry_session_ended(s), HZ);
+		scnprintf(name, sizeof(name), "data channel %u", ch->index);
+	} else {
+		strscpy(name, "the control channel", sizeof(name));
+	}
+	switch (error) {
+	case -EPIPE:
+	case -ECONNRESET:
+	case -ECONNABORTED:
+	case -ENOTCONN:
+		ferry_session_fail(s, -EPIPE, "the peer closed %s (%s %d)", name, doing, error);
+		break;
+	case -ETIMEDOUT:
+		ferry_session_fail(s, -ETIMEDOUT, "nothing was %s the peer on %s for %llu ms: is it alive, and the link up?",
+				   doing, name, s->peer_timeout_ns / NSEC_PER_MSEC);
+		break;
+	default:
+		ferry_session_fail(s, error, "%s failed (%s %d)", name, doing, error);
+	}
+}
+
+/* Ends the session if @ret is an error. */
+static int sent(struct ferry_session *s, int ret)
+{
+	mutex_unlock(&s->control->tx_lock);
+	if (ret)
+		ferry_channel_broke(s->control, ret, "sent to");
+	return ret;
+}
+
+int ferry_control_hello(struct ferry_session *s)
+{
+	struct ferry_msg_hello hello = {
+		.version_min = FERRY_WIRE_VERSION_MIN,
+		.version = FERRY_WIRE_VERSION,
+		.page_shift = PAGE_SHIFT,
+		.features = s->verify ? FERRY_WIRE_FEATURE_VERIFY : 0,
+		.nr_channels = s->nr_data,
+		.nr_regions = s->nr_regions,
+		.peer_timeout_ms = div_u64(s->peer_timeout_ns, NSEC_PER_MSEC),
+	};
+	u8 *body = body_of(s->control);
+	size_t len;
+	u32 i;
+
+	memcpy(hello.token, s->token, sizeof(hello.token));
+	memcpy(hello.name, s->name, sizeof(hello.name));
+	mutex_lock(&s->control->tx_lock);
+	len = ferry_wire_put_hello(body, &hello);
+	for (i = 0; i < s->nr_regions; i++) {
+		struct ferry_msg_region r = {
+			.id = s->regions[i]->id,
+			.length = s->regions[i]->nr_pages * PAGE_SIZE,
+		};
+
+		memcpy(r.name, s->regions[i]->name, sizeof(r.name));
+		len += ferry_wire_put_region(body + len, &r);
+	}
+	return sent(s, ferry_msg_send_locked(s->control, FERRY_MSG_HELLO, len, NULL, 0, 0));
+}
+
+int ferry_control_hello_ack(struct ferry_session *s)
+{
+	struct ferry_msg_hello_ack ack = {
+		.version = FERRY_WIRE_VERSION,
+		.features = s->features,
+	};
+	size_t len;
+
+	mutex_lock(&s->control->tx_lock);
+	len = ferry_wire_put_hello_ack(body_of(s->control), &ack);
+	return sent(s, ferry_msg_send_locked(s->control, FERRY_MSG_HELLO_ACK, len, NULL, 0, 0));
+}
+
+int ferry_control_pass(struct ferry_session *s, u16 type, u32 pass, u16 channel, u64 pages)
+{
+	struct ferry_msg_pass m = { .pass = pass, .channel = channel, .pages = pages };
+	size_t len;
+
+	mutex_lock(&s->control->tx_lock);
+	len = ferry_wire_put_pass(body_of(s->control), &m);
+	return sent(s, ferry_msg_send_locked(s->control, type, len, NULL, 0, 0));
+}
+
+int ferry_control_plain(struct ferry_session *s, u16 type)
+{
+	mutex_lock(&s->control->tx_lock);
+	if (type == FERRY_MSG_COMMIT)
+		WRITE_ONCE(s->commit_sent, true);
+	return sent(s, ferry_msg_send_locked(s->control, type, 0, NULL, 0, 0));
+}
+
+int ferry_control_state(struct ferry_session *s)
+{
+	u8 *body = body_of(s->control);
+	struct ferry_msg_state m = {};
+	bool last;
+	size_t len;
+	long n;
+
+	mutex_lock(&s->control->tx_lock);
+	n = ferry_pipe_read(&s->pipe, body + 8, FERRY_WIRE_MAX_STATE_CHUNK, &last);
+	if (n < 0 || (!n && !last)) {
+		mutex_unlock(&s->control->tx_lock);
+		return n;
+	}
+	m.length = n;
+	m.flags = last ? FERRY_WIRE_STATE_LAST : 0;
+	len = ferry_wire_put_state(body, &m);
+	wake_up_all(&s->wait);
+	n = sent(s, ferry_msg_send_locked(s->control, FERRY_MSG_STATE, len + m.length, NULL, 0, 0));
+	return n ? n : last;
+}
+
+int ferry_control_digest(struct ferry_session *s, u16 region, u64 first, const u64 *d, u32 count)
+{
+	struct ferry_msg_digest m = { .region = region, .first = first, .count = count };
+	u8 *body = body_of(s->control);
+	size_t len;
+	u32 i;
+
+	mutex_lock(&s->control->tx_lock);
+	len = ferry_wire_put_digest(body, &m);
+	for (i = 0; i < count; i++)
+		len += ferry_wire_put_digest_value(body, i, d[i]);
+	return sent(s, ferry_msg_send_locked(s->control, FERRY_MSG_DIGEST, len, NULL, 0, 0));
+}
+
+int ferry_control_verify_result(struct ferry_session *s)
+{
+	struct ferry_msg_verify_result m = {
+		.nr_bad = s->check->nr_bad,
+		.total_bad = s->check->total_bad,
+		.digest = s->stats.digest,
+	};
+	u8 *body = body_of(s->control);
+	size_t len;
+	u32 i;
+
+	mutex_lock(&s->control->tx_lock);
+	len = ferry_wire_put_verify_result(body, &m);
+	for (i = 0; i < m.nr_bad; i++)
+		len += ferry_wire_put_extent(body + len, &s->check->bad[i]);
+	return sent(s, ferry_msg_send_locked(s->control, FERRY_MSG_VERIFY_RESULT, len, NULL, 0, 0));
+}
+
+/*
+ * If somebody is sending, the peer takes nothing or is told something else: it
+ * will see the connection go.
+ */
+void ferry_control_abort(struct ferry_session *s)
+{
+	struct ferry_channel *ch = READ_ONCE(s->control);
+	struct ferry_msg_abort m = {};
+	size_t len;
+
+	if (!ch || !READ_ONCE(s->started_at) || !mutex_trylock(&ch->tx_lock))
+		return;
+	spin_lock(&s->state_lock);
+	m.error = -s->failure.error;
+	strscpy(m.reason, s->failure.text, sizeof(m.reason));
+	spin_unlock(&s->state_lock);
+	m.length = strlen(m.reason);
+	len = ferry_wire_put_abort(body_of(ch), &m);
+	ferry_msg_send_locked(ch, FERRY_MSG_ABORT, len, NULL, 0, 0);
+	mutex_unlock(&ch->tx_lock);
+}
+
+/* A peer that hears nothing for its timeout takes us for dead. */
+void ferry_control_ping(struct work_struct *work)
+{
+	struct ferry_session *s = container_of(to_delayed_work(work), struct ferry_session, ping_work);
+	struct ferry_channel *ch = s->control;
+	int ret = 0;
+
+	if (ferry_session_ended(s) || READ_ONCE(s->commit_sent))
+		return;
+	if (!xchg(&ch->tx_activity, false) && mutex_trylock(&ch->tx_lock)) {
+		if (!s->commit_sent)
+			ret = ferry_msg_send_locked(ch, FERRY_MSG_PING, 0, NULL, 0, 0);
+		WRITE_ONCE(ch->tx_activity, false);
+		mutex_unlock(&ch->tx_lock);
+	}
+	if (ret)
+		ferry_channel_broke(ch, ret, "sent to");
+	else
+		queue_delayed_work(system_unbound_wq, &s->ping_work,
+				   nsecs_to_jiffies(s->peer_timeout_ns / 4) ?: 1);
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The dirty source "ring": KVM's dirty rings.
+ *
+ * A ring is the VMM's mapping of it, pinned and mapped into the kernel. KVM
+ * publishes an entry by storing its flags last; we take entries strictly in
+ * order, mark each for reset with a release, and have KVM write-protect the
+ * pages again by KVM_RESET_DIRTY_RINGS through the VM file's own ioctl, in a
+ * task that has taken on the VMM's mm, as KVM demands. The VMM can write the
+ * ring's pages: each field is read once and checked.
+ */
+#include <linux/bitops.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/kallsyms.h>
+#include <linux/kvm.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#include "ring.h"
+#include "session.h"
+#include "trace.h"
+
+
+bool ferry_ioctl_is(const struct file *file, const char *function)
+{
+	char name[KSYM_SYMBOL_LEN];
+	size_t len = strlen(function);
+
+	if (!file->f_op->unlocked_ioctl)
+		return false;
+	sprint_symbol(name, (unsigned long)file->f_op->unlocked_ioctl);
+	return !strncmp(name, function, len) && !strncmp(name + len, "+0x0/", 5) &&
+	       (!IS_MODULE(CONFIG_KVM) || strstr(name, " [kvm]"));
+}
+
+int ferry_vm_file_check(struct file *file, struct ferry_reason *why)
+{
+	long ret;
+
+	if (!ferry_ioctl_is(file, "kvm_vm_ioctl"))
+		return ferry_because(why, -ENOTTY, "vm_fd is not the fd that KVM_CREATE_VM gave");
+	/* KVM says EIO to every address space but the VM's own. */
+	ret = file->f_op->unlocked_ioctl(file, KVM_CHECK_EXTENSION, KVM_CAP_DIRTY_LOG_RING_ACQ_REL);
+	if (ret == -EIO)
+		return ferry_because(why, -EPERM, "the VM belongs to another process");
+	if (ret <= 0)
+		ret = file->f_op->unlocked_ioctl(file, KVM_CHECK_EXTENSION, KVM_CAP_DIRTY_LOG_RING);
+	if (ret <= 0)
+		return ferry_because(why, -EOPNOTSUPP, "this KVM has no dirty ring: use dirty source REPORT with KVM_GET_DIRTY_LOG");
+	return 0;
+}
+
+static void stage(struct ferry_session *s, struct ferry_region *r, u64 pfn)
+{
+	if (__test_and_set_bit(pfn, r->staged))
+		return;
+	__set_bit(pfn / FERRY_BLOCK_PAGES, r->staged_blocks);
+	WRITE_ONCE(s->stats.staged, s->stats.staged + 1);
+}
+
+/*
+ * Takes what the ring holds. Before START and after the end nothing is staged:
+ * everything is dirty, or nothing matters any more.
+ */
+static int harvest_ring(struct ferry_session *s, struct ferry_ring *ring, bool tracking)
+{
+	struct ferry_slot_map *map = NULL;
+	u32 last_slot = 0, taken = 0;
+
+	lockdep_assert_held(&s->dirty.map_lock);
+	while (taken < ring->entries) {
+		struct kvm_dirty_gfn *e = &ring->gfns[ring->fetch & (ring->entries - 1)];
+		u32 slot;
+		u64 offset;
+
+		/* Pairs with KVM's store of the flags after slot and offset. */
+		if (!(smp_load_acquire(&e->flags) & KVM_DIRTY_GFN_F_DIRTY))
+			break;
+		slot = READ_ONCE(e->slot);
+		offset = READ_ONCE(e->offset);
+		if (tracking && (!map || slot != last_slot)) {
+			map = xa_load(&s->dirty.slots, slot);
+			last_slot = slot;
+		}
+		if (tracking && (!map || offset >= map->nr_pages)) {
+			ferry_session_fail(s, -ENXIO,
+					   "ring %u has an entry for page %llu of slot 0x%x, which no slot map covers: add the slot before KVM logs it, remove it after KVM deleted it",
+					   ring->id, offset, slot);
+			tracking = false;
+		}
+		if (tracking)
+			stage(s, map->region, map->first + offset);
+		/* KVM may take the entry back as soon as it sees this. */
+		smp_store_release(&e->flags, KVM_DIRTY_GFN_F_RESET);
+		ring->fetch++;
+		taken++;
+	}
+	ring->taken = taken;
+	return taken;
+}
+
+static long ring_harvest(struct ferry_session *s)
+{
+	u32 state = ferry_session_state(s);
+	bool tracking = state != KVM_FERRY_STATE_SETUP && !ferry_state_ended(state);
+	u64 begin = ktime_get_ns(), ns;
+	struct ferry_ring *ring;
+	u32 fullest = 0, size = 1;
+	unsigned long id;
+	long entries = 0;
+
+	xa_for_each(&s->dirty.rings, id, ring) {
+		entries += harvest_ring(s, ring, tracking);
+		if (ring->taken >= fullest) {
+			fullest = ring->taken;
+			size = ring->entries;
+		}
+	}
+	s->dirty.marked += entries;
+	s->dirty.interval_ns = ferry_plan_harvest_interval(s->dirty.interval_ns, fullest, size);
+	ns = ktime_get_ns() - begin;
+	WRITE_ONCE(s->stats.harvest_ns, s->stats.harvest_ns + ns);
+	WRITE_ONCE(s->stats.ring_entries, s->stats.ring_entries + entries);
+	if (entries)
+		trace_ferry_harvest(s->id, entries, fullest, ns);
+	if (ferry_session_ended(s) && tracking)
+		return -ENXIO;
+	return entries;
+}
+
+/*
+ * KVM write-protects before it returns, and flushes TLBs if it cleared anything.
+ * It must have cleared just what we marked: more means that somebody else
+ * resets too, and returned before its flush; fewer, that entries were lost.
+ */
+static int ring_rearm(struct ferry_session *s)
+{
+	struct ferry_dirty *d = &s->dirty;
+	u64 begin, ns, marked = d->marked;
+	bool fresh = xchg(&d->fresh, false);
+	long ret;
+
+	if (!ferry_mm_enter(s)) {
+		ferry_session_fail(s, -ESRCH, "the VMM has exited");
+		return -ESRCH;
+	}
+	begin = ktime_get_ns();
+	ret = s->vm_file->f_op->unlocked_ioctl(s->vm_file, KVM_RESET_DIRTY_RINGS, 0);
+	ns = ktime_get_ns() - begin;
+	ferry_mm_leave(s);
+	d->marked = 0;
+	WRITE_ONCE(s->stats.reset_ns, s->stats.reset_ns + ns);
+	WRITE_ONCE(s->stats.ring_resets, s->stats.ring_resets + 1);
+	trace_ferry_reset(s->id, marked, ret, ns);
+	if (ret < 0) {
+		ferry_session_fail(s, -EIO, "KVM_RESET_DIRTY_RINGS failed (%ld)", ret);
+		return -EIO;
+	}
+	/* A ring that has just come may hold entries that the VMM marked. */
+	if (fresh ? ret < marked : ret != marked) {
+		ferry_session_fail(s, -EIO, "KVM reset %ld ring entries where %llu were harvested: only the session may harvest and reset, and all rings must be this VM's",
+				   ret, marked);
+		return -EIO;
+	}
+	return 0;
+}
+
+/* The rings stay mapped until the session is closed, but nobody looks at them. */
+static void ring_stop(struct ferry_session *s)
+{
+}
+
+const struct ferry_dirty_ops ferry_dirty_ring_ops = {
+	.name = "ring",
+	.harvest = ring_harvest,
+	.rearm = ring_rearm,
+	.stop = ring_stop,
+};

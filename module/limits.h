@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the VMM or an operator may set, and pacing by it. */
+#ifndef FERRY_LIMITS_H
+#define FERRY_LIMITS_H
+
+#include <linux/types.h>
+
+struct ferry_reason;
+struct ferry_session;
+struct kvm_ferry_limits;
+
+void ferry_limits_init(struct ferry_session *s);
+int ferry_limits(struct ferry_session *s, struct kvm_ferry_limits *arg, struct ferry_reason *why);
+int ferry_abort(struct ferry_session *s, struct ferry_reason *why);
+/* Sleeps until @bytes may be sent, or the session ends. */
+void ferry_pace_wait(struct ferry_session *s, u64 bytes);
+
+#endif /* FERRY_LIMITS_H */

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Errors in words. */
+#include <linux/kernel.h>
+#include <linux/string.h>
+
+#include "reason.h"
+
+void ferry_reason_vset(struct ferry_reason *why, int error, const char *fmt, va_list args)
+{
+	why->error = error;
+	vscnprintf(why->text, sizeof(why->text), fmt, args);
+}
+
+int ferry_because(struct ferry_reason *why, int error, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	ferry_reason_vset(why, error, fmt, args);
+	va_end(args);
+	return error;
+}
+
+const char *ferry_size_text(char *buf, size_t room, u64 bytes)
+{
+	if (bytes && !(bytes & ((1ULL << 30) - 1)))
+		scnprintf(buf, room, "%llu GiB", bytes >> 30);
+	else if (bytes && !(bytes & ((1ULL << 20) - 1)))
+		scnprintf(buf, room, "%llu MiB", bytes >> 20);
+	else
+		scnprintf(buf, room, "%llu bytes", bytes);
+	return buf;
+}

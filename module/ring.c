@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Adding rings: proof that a mapping is just one whole dirty ring of a vCPU of
+ * the session's VM, then pin and map it.
+ */
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/kvm.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#include "compat.h"
+#include "ring.h"
+#include "session.h"
+
+/*
+ * KVM's vCPU begins with the pointer to its VM, in every release so far; no user
+ * interface tells which VM a vCPU fd belongs to. Were this ever to change, the
+ * comparison would fail: rings would be refused, never taken by mistake.
+ */
+static bool vcpu_of_vm(struct file *vcpu, struct file *vm)
+{
+	void *owner;
+
+	if (copy_from_kernel_nofault(&owner, vcpu->private_data, sizeof(owner)))
+		return false;
+	return owner == vm->private_data;
+}
+
+/* Gives the vCPU's file, with a reference. */
+static struct file *find_vcpu(struct ferry_session *s, const struct kvm_ferry_ring_add *arg,
+			      struct ferry_reason *why)
+{
+	struct file *file = ERR_PTR(-EFAULT);
+	struct vm_area_struct *vma;
+	int err = 0;
+
+	mmap_read_lock(current->mm);
+	vma = find_vma(current->mm, arg->addr);
+	if (!vma || vma->vm_start > arg->addr || arg->length > vma->vm_end - arg->addr)
+		err = ferry_because(why, -EFAULT, "ring %u is not mapped as a whole at 0x%llx", arg->ring_id,
+				    arg->addr);
+	else if (!vma->vm_file || !ferry_ioctl_is(vma->vm_file, "kvm_vcpu_ioctl"))
+		err = ferry_because(why, -ENOTTY, "0x%llx is not a mapping of a vCPU fd", arg->addr);
+	else if (!vcpu_of_vm(vma->vm_file, s->vm_file))
+		err = ferry_because(why, -EPERM, "ring %u belongs to a vCPU of another VM", arg->ring_id);
+	else if (!(vma->vm_flags & VM_SHARED) || !(vma->vm_flags & VM_WRITE))
+		err = ferry_because(why, -EFAULT, "ring %u must be mapped shared and writable", arg->ring_id);
+	else if (vma->vm_pgoff + ((arg->addr - vma->vm_start) >> PAGE_SHIFT) != KVM_DIRTY_LOG_PAGE_OFFSET)
+		err = ferry_because(why, -EINVAL, "ring %u is not mapped from its first page on (page %u of the vCPU fd)",
+				    arg->ring_id, KVM_DIRTY_LOG_PAGE_OFFSET);
+	else
+		file = get_file(vma->vm_file);
+	mmap_read_unlock(current->mm);
+	return err ? ERR_PTR(err) : file;
+}
+
+/*
+ * Is there a page of the ring at @page? KVM answers by letting it be mapped and
+ * touched, or not.
+ */
+static bool ring_has_page(struct file *vcpu, unsigned long page)
+{
+	unsigned long addr;
+	struct page *found;
+	bool has;
+
+	addr = vm_mmap(vcpu, 0, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       (KVM_DIRTY_LOG_PAGE_OFFSET + page) << PAGE_SHIFT);
+	if (IS_ERR_VALUE(addr))
+		return false;
+	has = get_user_pages_fast(addr, 1, 0, &found) == 1;
+	if (has)
+		put_page(found);
+	vm_munmap(addr, PAGE_SIZE);
+	return has;
+}
+
+static int check_ring(struct ferry_session *s, const struct kvm_ferry_ring_add *arg,
+		      struct ferry_reason *why)
+{
+	u64 entries = arg->length / sizeof(struct kvm_dirty_gfn);
+	struct file *vcpu;
+	int ret = 0;
+
+	if (!IS_ALIGNED(arg->addr, PAGE_SIZE) || !IS_ALIGNED(arg->length, PAGE_SIZE) ||
+	    !arg->length || !is_power_of_2(entries) || arg->length > (64 << 20))
+		return ferry_because(why, -EINVAL, "ring %u: %llu bytes are not the size of a ring: a power of two, whole pages, at most 64 MiB",
+				     arg->ring_id, arg->length);
+	vcpu = find_vcpu(s, arg, why);
+	if (IS_ERR(vcpu))
+		return PTR_ERR(vcpu);
+	if (!ring_has_page(vcpu, arg->length / PAGE_SIZE - 1))
+		ret = ferry_because(why, -EINVAL, "ring %u is smaller than %llu bytes: pass what KVM_CAP_DIRTY_LOG_RING was enabled with",
+				    arg->ring_id, arg->length);
+	else if (ring_has_page(vcpu, arg->length / PAGE_SIZE))
+		ret = ferry_because(why, -EINVAL, "ring %u is larger than %llu bytes: pass what KVM_CAP_DIRTY_LOG_RING was enabled with",
+				    arg->ring_id, arg->length);
+	fput(vcpu);
+	return ret;
+}
+
+static void ring_free(struct ferry_ring *ring)
+{
+	if (ring->gfns)
+		vunmap(ring->gfns);
+	if (ring->pages) {
+		unpin_user_pages(ring->pages, ring->nr_pages);
+		kvfree(ring->pages);
+	}
+	kfree(ring);
+}
+
+static struct ferry_ring *ring_map(const struct kvm_ferry_ring_add *arg)
+{
+	struct ferry_ring *ring = kzalloc(sizeof(*ring), GFP_KERNEL_ACCOUNT);
+	unsigned long want = arg->length / PAGE_SIZE;
+	long got;
+
+	if (!ring)
+		return ERR_PTR(-ENOMEM);
+	ring->id = arg->ring_id;
+	ring->entries = arg->length / sizeof(struct kvm_dirty_gfn);
+	ring->fetch = arg->fetch_index;
+	ring->pages = kvcalloc(want, sizeof(*ring->pages), GFP_KERNEL_ACCOUNT);
+	if (!ring->pages)
+		goto err_nomem;
+	got = pin_user_pages_fast(arg->addr, want, FOLL_WRITE | FOLL_LONGTERM, ring->pages);
+	if (got > 0)
+		ring->nr_pages = got;
+	if (got != want) {
+		ring_free(ring);
+		return ERR_PTR(got < 0 ? got : -EFAULT);
+	}
+	ring->gfns = vmap(ring->pages, ring->nr_pages, VM_MAP, PAGE_KERNEL);
+	if (!ring->gfns)
+		goto err_nomem;
+	return ring;
+err_nomem:
+	ring_free(ring);
+	return ERR_PTR(-ENOMEM);
+}
+
+static int ring_insert(struct ferry_session *s, struct ferry_ring *ring, struct ferry_reason *why)
+{
+	struct ferry_dirty *d = &s->dirty;
+	struct ferry_ring *other;
+	unsigned long id;
+	int ret;
+
+	mutex_lock(&d->map_lock);
+	ret = -ESHUTDOWN;
+	if (ferry_session_ended(s)) {
+		ferry_because(why, ret, "the session has ended");
+		goto out;
+	}
+	ret = -ENOSPC;
+	if (d->nr_rings == KVM_FERRY_MAX_RINGS) {
+		ferry_because(why, ret, "a session has at most %u rings", KVM_FERRY_MAX_RINGS);
+		goto out;
+	}
+	ret = -EEXIST;
+	xa_for_each(&d->rings, id, other) {
+		if (other->id == ring->id || other->pages[0] == ring->pages[0]) {
+			ferry_because(why, ret, "ring %u was added already, as ring %u", ring->id, other->id);
+			goto out;
+		}
+	}
+	ret = xa_err(xa_store(&d->rings, ring->id, ring, GFP_KERNEL_ACCOUNT));
+	if (ret)
+		goto out;
+	WRITE_ONCE(d->nr_rings, d->nr_rings + 1);
+	/* Set before the ring is first harvested: the harvester takes map_lock. */
+	WRITE_ONCE(d->fresh, true);
+out:
+	mutex_unlock(&d->map_lock);
+	return ret;
+}
+
+int ferry_ring_add(struct ferry_session *s, struct kvm_ferry_ring_add *arg,
+		   struct ferry_reason *why)
+{
+	struct ferry_ring *ring;
+	int ret;
+
+	if (s->dirty_source != KVM_FERRY_DIRTY_RING)
+		return ferry_because(why, -EOPNOTSUPP, "the session's dirty source is not the ring");
+	ret = check_ring(s, arg, why);
+	if (ret)
+		return ret;
+	ring = ring_map(arg);
+	if (IS_ERR(ring))
+		return ferry_because(why, PTR_ERR(ring), "ring %u could not be pinned and mapped", arg->ring_id);
+	ret = ring_insert(s, ring, why);
+	if (ret)
+		ring_free(ring);
+	return ret;
+}
+
+void ferry_rings_free(struct ferry_session *s)
+{
+	struct ferry_ring *ring;
+	unsigned long id;
+
+	xa_for_each(&s->dirty.rings, id, ring)
+		ring_free(ring);
+	xa_destroy(&s->dirty.rings);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The sink: agreement, and placing what comes. */
+#ifndef FERRY_SINK_H
+#define FERRY_SINK_H
+
+#include <linux/types.h>
+
+struct ferry_session;
+
+int ferry_sink_rx(void *channel);	/* kthread of a data channel */
+/* Control task: HELLO came. */
+int ferry_sink_hello(struct ferry_session *s, const u8 *body, size_t len);
+/* Control task: COMMIT came. */
+int ferry_sink_commit(struct ferry_session *s);
+/* Has every data channel met the fence of the last pass after FINAL? */
+bool ferry_sink_placed(struct ferry_session *s);
+
+#endif /* FERRY_SINK_H */

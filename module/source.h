@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The source: passes. */
+#ifndef FERRY_SOURCE_H
+#define FERRY_SOURCE_H
+
+#include <linux/types.h>
+
+struct ferry_reason;
+struct ferry_session;
+
+int ferry_source_main(void *session);	/* kthread, from CREATE on */
+int ferry_sender(void *channel);	/* kthread of a data channel */
+/* The ioctl START, for both roles. */
+int ferry_start(struct ferry_session *s, struct ferry_reason *why);
+
+/* Main task. Both return -errno when the session has ended. */
+int ferry_pass_begin(struct ferry_session *s, bool final);
+bool ferry_pass_done(struct ferry_session *s);
+void ferry_pass_end(struct ferry_session *s, bool final);
+
+#endif /* FERRY_SOURCE_H */

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a session counts. Field meanings: struct kvm_ferry_stats. */
+#ifndef FERRY_STATS_H
+#define FERRY_STATS_H
+
+#include <linux/atomic.h>
+#include <linux/types.h>
+
+#include "plan.h"
+
+struct ferry_session;
+struct kvm_ferry_stats;
+
+/*
+ * Counters that several threads add to are atomic, those that only the
+ * session's main task (source) or control task (sink) adds to are plain and
+ * read by READ_ONCE().
+ */
+struct ferry_stats {
+	atomic64_t transferred;
+	atomic64_t normal;
+	atomic64_t zero;
+	atomic64_t hole;
+	atomic64_t clear;
+	atomic64_t extents;
+	atomic64_t batches;
+	atomic64_t spliced;
+	atomic64_t pacing_ns;
+	atomic64_t dirty_pages;		/* became published since START */
+	atomic64_t pending;		/* published now */
+	atomic64_t ring_full;
+	atomic64_t ring_full_ns;
+
+	u64 staged;			/* staged now */
+	u64 ring_entries;
+	u64 ring_resets;
+	u64 harvest_ns;
+	u64 reset_ns;
+	u64 state_bytes;
+	u64 digest;
+	u64 bookkeeping;
+	u64 ram_total;			/* bytes of all regions */
+	u64 downtime_ns;		/* once it is over */
+	u64 fence_ns;			/* quickest round trip of a fence */
+
+	struct ferry_rate link_rate;	/* bytes a second */
+	struct ferry_rate dirty_rate;	/* pages a second */
+	u64 expected_downtime;
+};
+
+void ferry_stats_init(struct ferry_session *s);
+void ferry_stats_read(struct ferry_session *s, struct kvm_ferry_stats *out);
+
+#endif /* FERRY_STATS_H */

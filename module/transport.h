@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Channels, and the transports that they are made of. */
+#ifndef FERRY_TRANSPORT_H
+#define FERRY_TRANSPORT_H
+
+#include <linux/bvec.h>
+#include <linux/mutex.h>
+#include <linux/types.h>
+#include <linux/uio.h>
+#include <linux/kvm_ferry.h>
+
+struct ferry_channel;
+struct ferry_reason;
+struct ferry_session;
+struct task_struct;
+
+/**
+ * struct ferry_transport_ops - what a channel is made of
+ * @name: for people
+ * @type: enum kvm_ferry_transport
+ * @channel_size: of the transport's channel, which embeds struct
+ *	ferry_channel as its first member
+ * @open: takes what the ioctl names (a socket, a key); under setup_lock
+ * @start: the session starts: apply its limits. Called once before any I/O
+ * @send: sends @head and then @bytes of pages in order, all or an error. The
+ *	transport holds its own references of the pages when it returns. One
+ *	caller at a time. Sleeps at most the peer timeout without progress
+ *	(-ETIMEDOUT)
+ * @recv: fills @to, all or an error. @idle: nothing at all may come for as
+ *	long as it likes; otherwise -ETIMEDOUT after the peer timeout without
+ *	progress. One caller at a time. -EPIPE: the peer closed
+ * @shutdown: wakes send and recv, which fail from now on. What was sent still
+ *	arrives, unless @purge, which drops what is queued. May race with
+ *	anything, may be called again
+ * @free: sleeps, cannot fail; nobody is in send or recv any more
+ */
+struct ferry_transport_ops {
+	const char *name;
+	u32 type;
+	size_t channel_size;
+	int (*open)(struct ferry_channel *ch, const struct kvm_ferry_channel_add *arg,
+		    struct ferry_reason *why);
+	void (*start)(struct ferry_channel *ch);
+	int (*send)(struct ferry_channel *ch, const void *head, size_t len,
+		    struct bio_vec *bv, unsigned int nr, size_t bytes);
+	int (*recv)(struct ferry_channel *ch, struct iov_iter *to, bool idle);
+	void (*shutdown)(struct ferry_channel *ch, bool purge);
+	void (*free)(struct ferry_channel *ch);
+};
+
+/**
+ * struct ferry_channel - a connection of a session
+ * @session: whose it is, which outlives it
+ * @ops: its transport
+ * @kind: enum kvm_ferry_channel_kind
+ * @index: data channels: which, from 0
+ * @task: control: control_rx; data: sender (source) or receiver (sink)
+ * @tx_lock: control: protects: order of messages, tx_seq, tx_buf. Data: unused, @task sends
+ * @tx_seq: number of the next message to be sent
+ * @rx_seq: number of the next message to be received
+ * @tx_buf: room for a message
+ * @rx_buf: room for a message's body
+ * @tx_pass: source, data: last pass whose fence was sent
+ * @fence_at: source, data: when that was, ns
+ * @acked_pass: source, data: last pass whose fence was acknowledged
+ * @fenced_pass: sink, data: last pass whose fence was met
+ * @tx_activity: something was sent since the last look of the pinger
+ */
+struct ferry_channel {
+	struct ferry_session *session;
+	const struct ferry_transport_ops *ops;
+	u32 kind;
+	u32 index;
+	struct task_struct *task;
+
+	struct mutex tx_lock;
+	u32 tx_seq;
+	u32 rx_seq;
+	u8 *tx_buf;
+	u8 *rx_buf;
+
+	u32 tx_pass;
+	u64 fence_at;
+	u32 acked_pass;
+	u32 fenced_pass;
+	bool tx_activity;
+};
+
+extern const struct ferry_transport_ops ferry_tcp_ops;
+extern const struct ferry_transport_ops ferry_loop_ops;
+
+u64 ferry_transports(void);	/* bits of enum kvm_ferry_transport */
+int ferry_channel_add(struct ferry_session *s, struct kvm_ferry_channel_add *arg,
+		      struct ferry_reason *why);
+void ferry_channels_shutdown(struct ferry_session *s, bool purge);
+/* Stops the channels' tasks and frees them. */
+void ferry_channels_destroy(struct ferry_session *s);
+
+static inline int ferry_channel_recv(struct ferry_channel *ch, void *buf, size_t len, bool idle)
+{
+	struct kvec vec = { .iov_base = buf, .iov_len = len };
+	struct iov_iter to;
+
+	iov_iter_kvec(&to, ITER_DEST, &vec, 1, len);
+	return ch->ops->recv(ch, &to, idle);
+}
+
+#endif /* FERRY_TRANSPORT_H */
