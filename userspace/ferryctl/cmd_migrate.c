@@ -53,9 +53,9 @@ static int meet_vmm(struct vmm *vmm, const char *path, bool receive)
 		vmm_close(vmm);
 		return CTL_ERROR;
 	}
-	if (status.has_session && !ferry_state_ended(status.session.stats.out_state))
-		complain("a migration of this VMM is under way already; 'ferryctl watch %llu' "
-			 "follows it", (unsigned long long)status.session.stats.out_session_id);
+	if (status.migrating ||
+	    (status.has_session && !ferry_state_ended(status.session.stats.out_state)))
+		complain("a migration of this VMM is under way already; 'ferryctl list' shows it");
 	else if (receive && strcmp(status.vm, "incoming"))
 		complain("this VMM waits for no guest (its guest is %s); start it with --incoming",
 			 status.vm);

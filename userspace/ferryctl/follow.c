@@ -141,25 +141,20 @@ int migrate_options_parse(struct migrate_options *opt, int argc, char **argv, bo
 }
 
 /*
- * Whether it is over, and how. The VMM's word on its guest counts; the session
- * may be closed by the time that it is asked.
+ * Whether it is over, and how. The VMM's word on its guest counts: it may still
+ * have to take the consequence when its session has ended, or have closed it.
  */
 static bool is_over(const struct vmm_status *status, bool receive, enum outcome *outcome)
 {
-	bool ended = !status->has_session ||
-		     ferry_state_ended(status->session.stats.out_state);
+	const struct kvm_ferry_stats *st = &status->session.stats;
+	bool here = !strcmp(status->vm, "running") || !strcmp(status->vm, "paused");
 
+	if (status->migrating || (status->has_session && !ferry_state_ended(st->out_state)))
+		return false;
 	if (!strcmp(status->vm, "in-doubt"))
 		*outcome = OUTCOME_IN_DOUBT;
-	else if (!ended)
-		return false;
-	else if (!receive && !strcmp(status->vm, "gone"))
+	else if (receive ? here : !strcmp(status->vm, "gone"))
 		*outcome = OUTCOME_MOVED;
-	else if (receive && (!strcmp(status->vm, "running") || !strcmp(status->vm, "paused")))
-		*outcome = OUTCOME_MOVED;
-	else if (status->has_session &&
-		 status->session.stats.out_state == KVM_FERRY_STATE_DONE)
-		return false;	/* the VMM is about to take the consequence */
 	else
 		*outcome = OUTCOME_FAILED;
 	return true;

@@ -158,7 +158,7 @@ static void get_text(struct json_object *obj, const char *key, char *to, size_t 
 
 int vmm_status(struct vmm *vmm, struct vmm_status *status)
 {
-	struct json_object *request = json_object_new_object(), *reply, *session;
+	struct json_object *request = json_object_new_object(), *reply, *item;
 	int ret;
 
 	memset(status, 0, sizeof(*status));
@@ -168,10 +168,12 @@ int vmm_status(struct vmm *vmm, struct vmm_status *status)
 		return ret;
 	get_text(reply, "vm", status->vm, sizeof(status->vm));
 	get_text(reply, "name", status->name, sizeof(status->name));
-	if (json_object_object_get_ex(reply, "session", &session) &&
-	    json_object_is_type(session, json_type_object)) {
+	if (json_object_object_get_ex(reply, "migrating", &item))
+		status->migrating = json_object_get_boolean(item);
+	if (json_object_object_get_ex(reply, "session", &item) &&
+	    json_object_is_type(item, json_type_object)) {
 		status->has_session = true;
-		session_from_json(session, &status->session);
+		session_from_json(item, &status->session);
 	}
 	json_object_put(reply);
 	if (!status->vm[0])

@@ -21,6 +21,7 @@ struct vmm {
 struct vmm_status {
 	char vm[16];		/* "running", "paused", "incoming", "gone", "in-doubt" */
 	char name[64];
+	bool migrating;		/* busy with it, before, during or after the session */
 	bool has_session;
 	struct session_view session;
 };
