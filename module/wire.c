@@ -256,9 +256,8 @@ int ferry_wire_get_hello(const u8 *body, size_t len, struct ferry_msg_hello *m, 
 	m->nr_channels = get16(body + 32);
 	if (!m->nr_channels || m->nr_channels > FERRY_WIRE_MAX_CHANNELS)
 		return bad(why, "HELLO's number of channels is not 1 to 16");
+	/* The length has room for 1 to 256 of them. */
 	m->nr_regions = get16(body + 34);
-	if (!m->nr_regions || m->nr_regions > FERRY_WIRE_MAX_REGIONS)
-		return bad(why, "HELLO's number of regions is not 1 to 256");
 	if (len != FERRY_WIRE_HELLO_LEN + (size_t)m->nr_regions * FERRY_WIRE_REGION_LEN)
 		return bad(why, "HELLO's length does not match its number of regions");
 	m->peer_timeout_ms = get32(body + 36);

@@ -48,6 +48,7 @@ static void rate_samples(struct kunit *test)
 
 	ferry_rate_init(&r);
 	KUNIT_EXPECT_EQ(test, r.value, UNKNOWN);
+	KUNIT_EXPECT_EQ(test, r.fraction, 0);
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		ferry_rate_init(&r);
 		r.value = rows[i].before;
@@ -116,6 +117,13 @@ static void downtime(struct kunit *test)
 		{ 4096, 4096, MOST, MOST },
 		{ 1, S, MOST - 1, MOST },
 		{ 1, S, MOST - 2, MOST - 1 },
+		{ 1, S, MOST, MOST },
+		/* to the last bit, also where 64 bits do not do */
+		{ 1ULL << 52, 999999937, 0, 4503599911097291ULL },
+		{ 1ULL << 52, (1ULL << 40) + 3, 0, 4095999999989ULL },
+		{ 1ULL << 62, (1ULL << 63) + 12345, 0, 500000000 },
+		{ UNKNOWN, MOST, 0, 1000000001 },
+		{ 0x123456789abcdef, 0xfedcba987654321, 0, 71428572 },
 	};
 	size_t i;
 

@@ -334,6 +334,7 @@ static void verify_result(struct kunit *test)
 		memcpy(buf + 16 + i * 16, two + 16, 16);
 	KUNIT_EXPECT_EQ(test, ferry_wire_get_verify_result(buf, 16 + 16 * 16, &out, NULL), 0);
 	KUNIT_EXPECT_EQ(test, ferry_wire_get_mismatch(buf, 16 + 16 * 16, 15, &e, NULL), 0);
+	KUNIT_EXPECT_EQ(test, ferry_wire_get_mismatch(buf, 16 + 16 * 16, 16, &e, NULL), -EPROTO);
 	poke_bytes(buf, 4, 17);
 	poke_bytes(buf + 4, 4, 17);
 	KUNIT_EXPECT_EQ(test, ferry_wire_get_verify_result(buf, sizeof(buf), &out, NULL), -EPROTO);

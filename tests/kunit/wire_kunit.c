@@ -56,6 +56,7 @@ static void header_lengths(struct kunit *test)
 	const u32 max = FERRY_WIRE_MAX_BODY;
 	bool *allowed = kunit_kzalloc(test, max + 3, GFP_KERNEL);
 	struct ferry_msg_header h = {}, out;
+	const char *why = "";
 	u32 i, len, wrong = 0;
 	u8 buf[16];
 
@@ -79,7 +80,8 @@ static void header_lengths(struct kunit *test)
 		}
 		h.length = ~0u;
 		ferry_wire_put_header(buf, &h);
-		KUNIT_EXPECT_EQ(test, ferry_wire_get_header(buf, &out, NULL), -EPROTO);
+		KUNIT_EXPECT_EQ(test, ferry_wire_get_header(buf, &out, &why), -EPROTO);
+		KUNIT_EXPECT_STREQ(test, why, "header announces a body that is too long");
 	}
 }
 
