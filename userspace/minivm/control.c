@@ -213,10 +213,12 @@ static int cmd_resolve(struct control *c, struct request *r, struct json_object 
 	if (vm_run_state(c->vm) != MV_IN_DOUBT || migration_active(c->vm))
 		return mv_fail(e, EBUSY, "there is no doubt: the VM is %s",
 			       run_names[vm_run_state(c->vm)]);
-	if (!strcmp(owner, "here"))
+	if (!strcmp(owner, "here")) {
 		vm_resume(c->vm);
-	else
+	} else {
+		serial_forget(c->vm);
 		vm_set_run_state(c->vm, MV_GONE);
+	}
 	return 0;
 }
 

@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include "minivm.h"
 
-/* How long a part of a line may wait for its end before it is shown. */
+/* How often to look whether a part of a line waits for its end too long. */
 #define FLUSH_MS	50
 
 enum {
@@ -263,7 +263,8 @@ static void main_loop(struct vm *vm, struct control *control, int signals)
 		if (pfd[2].revents)
 			input = read_console(vm);
 		control_poll_done(control, pfd + 3, count);
-		serial_flush(vm);
+		if (vm_run_state(vm) == MV_RUNNING && !migration_active(vm))
+			serial_flush(vm, false);
 	}
 }
 
@@ -300,7 +301,7 @@ int main(int argc, char **argv)
 
 	migration_free(&vm);
 	vcpus_join(&vm);
-	serial_flush(&vm);
+	serial_flush(&vm, true);
 	control_close(control);
 	vm_destroy(&vm);
 	return vm.exit_status;

@@ -308,6 +308,7 @@ static void *source_main(void *arg)
 	}
 	if (!ret) {
 		/* The sink runs the guest: from here on it must not run here. */
+		serial_forget(vm);
 		vm_set_run_state(vm, MV_GONE);
 	} else if (ret == -EINPROGRESS) {
 		vm_set_run_state(vm, MV_IN_DOUBT);

@@ -80,10 +80,11 @@ struct serial {
 	bool thr_pending;	/* "transmitter empty" is yet to be told */
 	uint8_t rx[64];
 	uint32_t rx_len;
-	/* what stays */
-	bool irq_high;
-	char out[512];
+	char out[512];		/* of the line that the guest has begun */
 	uint32_t out_len;
+	/* what stays */
+	uint64_t out_ns;	/* when something was last added to it */
+	bool irq_high;
 	int out_fd;
 };
 
@@ -167,7 +168,8 @@ void serial_write(struct vm *vm, unsigned int reg, uint8_t value);
 uint8_t serial_read(struct vm *vm, unsigned int reg);
 size_t serial_room(struct vm *vm);
 void serial_input(struct vm *vm, const void *data, size_t len);
-void serial_flush(struct vm *vm);
+void serial_flush(struct vm *vm, bool now);
+void serial_forget(struct vm *vm);
 void serial_refresh(struct vm *vm);
 /* Returns false when the guest asks to be reset or switched off. */
 bool port_io(struct vm *vm, uint16_t port, bool out, unsigned int size, uint8_t *data);

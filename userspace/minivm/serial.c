@@ -2,7 +2,8 @@
 /*
  * A serial port (16550A) that is never slow: what the guest writes is out at
  * once. Output is gathered by lines, so that a console shared with other
- * programs stays readable.
+ * programs stays readable. A line that the guest has begun when it is moved
+ * travels along, so that it comes out whole on the other side.
  */
 #include <errno.h>
 #include <string.h>
@@ -26,6 +27,8 @@ enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_S
 #define LSR_READY	0x01
 #define LSR_EMPTY	0x60
 #define MSR_CTS_DSR_DCD	0xb0
+
+#define FLUSH_NS	(100 * 1000 * 1000)
 
 void serial_init(struct vm *vm, int out_fd)
 {
@@ -82,6 +85,7 @@ static void transmit_locked(struct serial *s, uint8_t value)
 		return;
 	}
 	s->out[s->out_len++] = value;
+	s->out_ns = mv_now_ns();
 	if (value == '\n' || s->out_len == sizeof(s->out))
 		flush_locked(s);
 	s->thr_pending = true;
@@ -217,11 +221,25 @@ void serial_input(struct vm *vm, const void *data, size_t len)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* Output that has no end of line yet: called now and then, and before a move. */
-void serial_flush(struct vm *vm)
+/*
+ * Shows what has no end of line yet (a prompt, perhaps) when nothing was added
+ * to it for a while; with @now at once.
+ */
+void serial_flush(struct vm *vm, bool now)
+{
+	struct serial *s = &vm->serial;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->out_len && (now || mv_now_ns() - s->out_ns > FLUSH_NS))
+		flush_locked(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* The guest has gone, and the line that it had begun with it. */
+void serial_forget(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->serial.lock);
-	flush_locked(&vm->serial);
+	vm->serial.out_len = 0;
 	pthread_mutex_unlock(&vm->serial.lock);
 }
 

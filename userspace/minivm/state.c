@@ -102,8 +102,10 @@ static int save_devices(struct vm *vm, struct state_buf *b, struct mv_error *e)
 	serial = (struct state_serial){
 		.ier = s->ier, .lcr = s->lcr, .mcr = s->mcr, .scr = s->scr, .fcr = s->fcr,
 		.dll = s->dll, .dlm = s->dlm, .thr_pending = s->thr_pending, .rx_len = s->rx_len,
+		.out_len = s->out_len,
 	};
-	memcpy(serial.rx, s->rx, sizeof(serial.rx));
+	memcpy(serial.rx, s->rx, s->rx_len);
+	memcpy(serial.out, s->out, s->out_len);
 	pthread_mutex_unlock(&s->lock);
 	state_put(b, STATE_SERIAL, 0, &serial, sizeof(serial));
 	state_put(b, STATE_CMOS, 0, &vm->cmos_index, 1);
@@ -208,8 +210,8 @@ static int load_devices(struct vm *vm, const struct state_record *r, struct mv_e
 		return mv_fail(e, errno, "KVM refuses the state of the PIT");
 
 	memcpy(&serial, r[STATE_SERIAL].data, sizeof(serial));
-	if (serial.rx_len > sizeof(serial.rx))
-		return mv_fail(e, EPROTO, "the serial port's input is longer than its buffer");
+	if (serial.rx_len > sizeof(s->rx) || serial.out_len >= sizeof(s->out))
+		return mv_fail(e, EPROTO, "the serial port holds more than its buffers do");
 	pthread_mutex_lock(&s->lock);
 	s->ier = serial.ier;
 	s->lcr = serial.lcr;
@@ -220,7 +222,9 @@ static int load_devices(struct vm *vm, const struct state_record *r, struct mv_e
 	s->dlm = serial.dlm;
 	s->thr_pending = serial.thr_pending;
 	s->rx_len = serial.rx_len;
-	memcpy(s->rx, serial.rx, sizeof(s->rx));
+	memcpy(s->rx, serial.rx, serial.rx_len);
+	s->out_len = serial.out_len;
+	memcpy(s->out, serial.out, serial.out_len);
 	pthread_mutex_unlock(&s->lock);
 	vm->cmos_index = *r[STATE_CMOS].data;
 	return 0;

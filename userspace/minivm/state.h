@@ -66,8 +66,9 @@ struct state_record {
 
 struct state_serial {
 	uint8_t ier, lcr, mcr, scr, fcr, dll, dlm, thr_pending;
-	uint32_t rx_len;
+	uint32_t rx_len, out_len;
 	uint8_t rx[64];
+	char out[512];
 };
 
 struct state_tsc {

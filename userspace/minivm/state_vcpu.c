@@ -263,57 +263,51 @@ static int set_msr(struct vcpu *v, const struct kvm_msr_entry *entry, struct mv_
 		struct kvm_msr_entry entry;
 	} m = { .head.nmsrs = 1, .entry = *entry };
 
-	if (ioctl(v->fd, KVM_SET_MSRS, &m) == 1)
-		return 0;
-	/* One that this KVM does not have, or that cannot be changed, does not
-	 * matter if it holds nothing, or what it should.
-	 */
-	if (!entry->data || (ioctl(v->fd, KVM_GET_MSRS, &m) == 1 && m.entry.data == entry->data))
+	/* One that this KVM does not have does not matter if it holds nothing. */
+	if (ioctl(v->fd, KVM_SET_MSRS, &m) == 1 || !entry->data)
 		return 0;
 	return mv_fail(e, EOPNOTSUPP, "this host does not take register %#x = %#llx of vCPU %u",
 		       entry->index, (unsigned long long)entry->data, v->index);
 }
 
+/*
+ * Sets what differs from what the vCPU has: most registers hold what they were
+ * made with, some cannot be set even to that, and KVM complains in the log.
+ */
 static int load_msrs(struct vcpu *v, const struct state_record *r, struct mv_error *e)
 {
-	unsigned int count = r->length / sizeof(struct kvm_msr_entry), i, next = 0;
-	struct msr_buf *m;
+	unsigned int count = r->length / sizeof(struct kvm_msr_entry), i, have, n = 0, at = 0;
+	struct msr_buf *want = calloc(1, sizeof(*want)), *now = calloc(1, sizeof(*now));
 	int ret = 0;
 
-	if (r->length % sizeof(struct kvm_msr_entry) || count > MAX_MSRS)
-		return mv_fail(e, EPROTO, "the registers of vCPU %u have a wrong length", v->index);
-	m = calloc(1, sizeof(*m));
-	if (!m)
-		return mv_fail(e, ENOMEM, "no memory for the registers of vCPU %u", v->index);
+	if (!want || !now) {
+		ret = mv_fail(e, ENOMEM, "no memory for the registers of vCPU %u", v->index);
+		goto out;
+	}
+	if (r->length % sizeof(struct kvm_msr_entry) || count > MAX_MSRS) {
+		ret = mv_fail(e, EPROTO, "the registers of vCPU %u have a wrong length", v->index);
+		goto out;
+	}
 	for (i = 0; i < count; i++) {
-		struct kvm_msr_entry entry;
+		struct kvm_msr_entry *entry = &want->entries[n];
 
-		memcpy(&entry, r->data + i * sizeof(entry), sizeof(entry));
-		entry.reserved = 0;
+		memcpy(entry, r->data + i * sizeof(*entry), sizeof(*entry));
+		entry->reserved = 0;
 		/* The deadline comes last, when the counter is right. */
-		if (entry.index != MSR_TSC_DEADLINE && msr_travels(entry.index))
-			m->entries[next++] = entry;
+		if (entry->index != MSR_TSC_DEADLINE && msr_travels(entry->index))
+			now->entries[n++].index = entry->index;
 	}
-	/* KVM sets until one fails: that one by itself, then on behind it. */
-	count = next;
-	next = 0;
-	while (next < count && !ret) {
-		struct msr_buf *rest = malloc(sizeof(*rest));
-		int n;
-
-		if (!rest) {
-			ret = mv_fail(e, ENOMEM, "no memory for the registers of vCPU %u", v->index);
-			break;
-		}
-		rest->head.nmsrs = count - next;
-		memcpy(rest->entries, m->entries + next, (count - next) * sizeof(m->entries[0]));
-		n = ioctl(v->fd, KVM_SET_MSRS, rest);
-		free(rest);
-		next += n > 0 ? n : 0;
-		if (next < count)
-			ret = set_msr(v, &m->entries[next++], e);
+	have = read_msrs(v, now, n);
+	for (i = 0; i < n && !ret; i++) {
+		/* Both are in the same order, but what cannot be read is left out. */
+		if (at < have && now->entries[at].index == want->entries[i].index &&
+		    now->entries[at++].data == want->entries[i].data)
+			continue;
+		ret = set_msr(v, &want->entries[i], e);
 	}
-	free(m);
+out:
+	free(want);
+	free(now);
 	return ret;
 }
 

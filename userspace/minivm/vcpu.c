@@ -226,7 +226,6 @@ void vm_pause(struct vm *vm)
 	vm->hold = true;
 	park_all_locked(vm);
 	pthread_mutex_unlock(&vm->lock);
-	serial_flush(vm);
 }
 
 void vm_resume(struct vm *vm)
