@@ -21,6 +21,7 @@
 #endif
 
 #define GOOD_RING_ENTRIES 4096
+#define GOOD_MEMLOCK (64ULL << 20)
 
 void check_kernel(struct check_list *list)
 {
@@ -77,8 +78,8 @@ static void check_device(struct check_list *list)
 			  "same release", "%s", ferry_error());
 	else
 		check_add(list, CHECK_OK, "device", NULL,
-			  "%s: module %.*s, wire protocol %u to %u, transports%s%s%s, up to %u data "
-			  "channels", KVM_FERRY_DEVICE, KVM_FERRY_NAME_LEN,
+			  "%s: module %.*s, wire protocol %u to %u, transports%s%s%s, up to %u "
+			  "data channels", KVM_FERRY_DEVICE, KVM_FERRY_NAME_LEN,
 			  (const char *)info.out_release, info.out_wire_version_min,
 			  info.out_wire_version,
 			  info.out_transports & 1 << KVM_FERRY_TRANSPORT_TCP ? " tcp" : "",
@@ -232,10 +233,12 @@ void check_memlock(struct check_list *list)
 	else if (!geteuid())
 		check_add(list, CHECK_OK, "memlock", NULL, "%llu KiB, which does not bind root",
 			  (unsigned long long)limit.rlim_cur / 1024);
+	else if (limit.rlim_cur >= GOOD_MEMLOCK)
+		check_add(list, CHECK_OK, "memlock", NULL, "%llu KiB for this user",
+			  (unsigned long long)limit.rlim_cur / 1024);
 	else
-		check_add(list, limit.rlim_cur < 64 << 20 ? CHECK_WARN : CHECK_OK, "memlock",
-			  limit.rlim_cur < 64 << 20 ? "for a VMM that does not run as root: raise "
-			  "'memlock' in /etc/security/limits.conf, or LimitMEMLOCK= of its service, "
-			  "to 64 MiB or more (dirty rings are locked in memory)" : NULL,
+		check_add(list, CHECK_WARN, "memlock", "for a VMM that does not run as root: "
+			  "raise 'memlock' in /etc/security/limits.conf, or LimitMEMLOCK= of its "
+			  "service, to 64 MiB or more (dirty rings are locked in memory)",
 			  "%llu KiB for this user", (unsigned long long)limit.rlim_cur / 1024);
 }

@@ -45,7 +45,8 @@ int cmd_set(int argc, char **argv)
 			break;
 		case 'd':
 			if (parse_duration(optarg, &value))
-				return usage_error("set", "'%s' is not a time such as 300ms", optarg);
+				return usage_error("set", "'%s' is not a time such as 300ms",
+						   optarg);
 			limits.downtime_limit_ns = value;
 			limits.flags |= KVM_FERRY_LIMIT_DOWNTIME;
 			break;

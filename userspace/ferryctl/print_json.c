@@ -142,7 +142,7 @@ static void sessions(const struct session_view *views, size_t count)
 	for (i = 0; i < count; i++)
 		json_object_array_add(array, session_to_json(&views[i]));
 	json_object_object_add(obj, "sessions", array);
-	finish(obj, JSON_C_TO_STRING_PRETTY);
+	finish(obj, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED);
 }
 
 static void checks(const struct check_list *list)
@@ -162,7 +162,7 @@ static void checks(const struct check_list *list)
 	json_object_object_add(obj, "ready",
 			       json_object_new_boolean(check_worst(list) != CHECK_FAIL));
 	json_object_object_add(obj, "checks", array);
-	finish(obj, JSON_C_TO_STRING_PRETTY);
+	finish(obj, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED);
 }
 
 static void limits(uint64_t id, const struct kvm_ferry_limits *lim)
@@ -171,7 +171,7 @@ static void limits(uint64_t id, const struct kvm_ferry_limits *lim)
 
 	put_u64(obj, "session_id", id);
 	json_object_object_add(obj, "limits", limits_to_json(lim));
-	finish(obj, JSON_C_TO_STRING_PRETTY);
+	finish(obj, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED);
 }
 
 static void progress_mark(void)

@@ -15,8 +15,8 @@ static int open_failed(int error)
 	case ENOENT:
 	case ENXIO:
 	case ENODEV:
-		return ferry_fail(error, "the kvm_ferry module is not loaded (%s cannot be opened): "
-				  "run 'modprobe kvm_ferry'; 'ferryctl check' tells more",
+		return ferry_fail(error, "the kvm_ferry module is not loaded (%s cannot be "
+				  "opened): run 'modprobe kvm_ferry'; 'ferryctl check' tells more",
 				  KVM_FERRY_DEVICE);
 	case EACCES:
 	case EPERM:

@@ -273,11 +273,19 @@ int ferry_session_send_state(struct ferry_session *s, const void *data, size_t l
 
 /**
  * typedef ferry_read_fn - gives the next bytes of the state
+ * @opaque: as passed along with the function
+ * @buf: gets the bytes
+ * @room: in @buf
+ *
  * Return: bytes put to @buf, 0 at the end, or a negative errno that ends it.
  */
 typedef ssize_t (*ferry_read_fn)(void *opaque, void *buf, size_t room);
 /**
  * typedef ferry_write_fn - takes the next bytes of the state, all of them
+ * @opaque: as passed along with the function
+ * @data: the bytes
+ * @length: how many
+ *
  * Return: 0, or a negative errno that ends it.
  */
 typedef int (*ferry_write_fn)(void *opaque, const void *data, size_t length);
