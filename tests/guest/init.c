@@ -160,7 +160,7 @@ static bool find_param(const char *name, char *value, size_t size)
 	while ((p = strstr(p, key))) {
 		if (p == cmdline || p[-1] == ' ') {
 			p += strlen(key);
-			len = strcspn(p, " \n");
+			len = strcspn(p, "\n ");
 			if (len >= size)
 				die("ferry.%s is too long", name);
 			memcpy(value, p, len);
@@ -245,8 +245,9 @@ static void report(void)
 
 	clock_gettime(CLOCK_BOOTTIME, &up);
 	gaps_read(&g);
+	seq++;
 	say("seq=%llu uptime=%llu.%03lu checked=%llu writes=%llu sweeps=%llu gap_max_ms=%.1f gap_recent_ms=%.1f gap_tsc_ms=%.1f errors=%llu",
-	    (unsigned long long)++seq, (unsigned long long)up.tv_sec, up.tv_nsec / 1000000,
+	    (unsigned long long)seq, (unsigned long long)up.tv_sec, up.tv_nsec / 1000000,
 	    (unsigned long long)totals.checked, (unsigned long long)totals.writes,
 	    (unsigned long long)totals.sweeps, g.max_ns / 1e6, g.recent_ns / 1e6, g.tsc_ns / 1e6,
 	    (unsigned long long)totals.errors);

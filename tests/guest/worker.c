@@ -18,7 +18,6 @@
 #define BURST_SLICES	250		/* with bursts: all of half a second's writes at once */
 #define CHECK_BATCH	8
 #define WRITE_BATCH	8
-#define barrier()	__asm__ volatile("" ::: "memory")
 
 static uint64_t *area;
 static uint64_t *zeroes;
@@ -44,9 +43,9 @@ static void write_page(uint64_t page)
 	uint64_t version = table[page] / 2 + 1;
 
 	table[page] = version * 2 - 1;
-	barrier();
+	atomic_signal_fence(memory_order_seq_cst);
 	pattern_fill(area + page * GUEST_WORDS, page, version, owner(page));
-	barrier();
+	atomic_signal_fence(memory_order_seq_cst);
 	table[page] = version * 2;
 	totals.writes++;
 }
@@ -59,9 +58,9 @@ static void check_page(uint64_t page)
 
 	if (before & 1)
 		return;		/* being written: the next sweep finds it again */
-	barrier();
+	atomic_signal_fence(memory_order_seq_cst);
 	r = pattern_check(area + page * GUEST_WORDS, page, before / 2, owner(page), &word);
-	barrier();
+	atomic_signal_fence(memory_order_seq_cst);
 	after = table[page];
 	if (after < before)
 		shout("kind=version page=%llu version went back from %llu to %llu",
@@ -134,7 +133,7 @@ static uint64_t due(struct budget *b, uint64_t now)
 
 	if (b->rate == GUEST_UNLIMITED)
 		return GUEST_UNLIMITED;
-	all = (unsigned __int128)(now - b->since_ns) * b->rate / 1000000000;
+	all = (__uint128_t)(now - b->since_ns) * b->rate / 1000000000;
 	if (all - b->done > b->rate) {
 		/* More than a second behind (it stood still, or is too slow): forget it. */
 		b->since_ns = now;

@@ -172,13 +172,15 @@ static void put_cmdline(struct vm *vm)
 
 static void load_initrd(struct vm *vm, struct boot_params *bp, uint64_t kernel_end)
 {
-	uint64_t top = vm->regions[0].size, limit = bp->hdr.initrd_addr_max, addr;
+	uint64_t top = vm->regions[0].size, limit = bp->hdr.initrd_addr_max, addr = 0;
 	size_t len;
 	uint8_t *p = map_file(vm->opt->initrd, &len);
 
 	if (top > limit + 1)
 		top = limit + 1;
-	if (len > top || (addr = (top - len) & ~(MINIVM_PAGE - 1)) < kernel_end)
+	if (len < top)
+		addr = (top - len) & ~(MINIVM_PAGE - 1);
+	if (addr < kernel_end)
 		errx(1, "kernel and initrd do not fit into guest memory: give more with --memory");
 	memcpy(must_gpa(vm, addr, len, "the initrd"), p, len);
 	munmap(p, len);

@@ -358,7 +358,7 @@ int state_tsc_load(struct vcpu *v, const struct state_record *r, uint64_t elapse
 
 	if (!v->index) {
 		uint64_t target = base.value +
-			(uint64_t)((unsigned __int128)elapsed_ns * base.khz / 1000000);
+			(uint64_t)((__uint128_t)elapsed_ns * base.khz / 1000000);
 
 		ret = read_tsc(v, &now, &offset);
 		if (ret)
