@@ -18,9 +18,7 @@
 #define PACE_BATCH	(256ULL << 10)
 #define PACE_MAX_DEBT	(1LL << 62)
 
-typedef unsigned __int128 u128_t;
-
-static u128_t div128(u128_t n, u64 d)
+static unsigned __int128 div128(unsigned __int128 n, u64 d)
 {
 	u64 hi = n >> 64, lo = n, q_hi, q_lo = 0, rem;
 	int i;
@@ -39,22 +37,22 @@ static u128_t div128(u128_t n, u64 d)
 			q_lo |= 1ULL << i;
 		}
 	}
-	return (u128_t)q_hi << 64 | q_lo;
+	return (unsigned __int128)q_hi << 64 | q_lo;
 }
 
-static u64 saturate(u128_t v)
+static u64 saturate(unsigned __int128 v)
 {
 	return v < FERRY_PLAN_UNKNOWN ? (u64)v : FERRY_PLAN_UNKNOWN - 1;
 }
 
 static u64 muldiv(u64 a, u64 b, u64 d)
 {
-	return saturate(div128((u128_t)a * b, d));
+	return saturate(div128((unsigned __int128)a * b, d));
 }
 
 static u64 muldiv_up(u64 a, u64 b, u64 d)
 {
-	return saturate(div128((u128_t)a * b + d - 1, d));
+	return saturate(div128((unsigned __int128)a * b + d - 1, d));
 }
 
 void ferry_rate_init(struct ferry_rate *r)
@@ -65,7 +63,7 @@ void ferry_rate_init(struct ferry_rate *r)
 
 void ferry_rate_add(struct ferry_rate *r, u64 units, u64 ns)
 {
-	u128_t sum;
+	unsigned __int128 sum;
 
 	if (!ns)
 		return;
@@ -79,8 +77,8 @@ void ferry_rate_add(struct ferry_rate *r, u64 units, u64 ns)
 	 * Without the fraction, samples of a millisecond would move the average
 	 * in steps of 500 units a second, and small changes not at all.
 	 */
-	sum = (u128_t)r->value << RATE_SHIFT | r->fraction;
-	sum = sum * RATE_HALF_NS + ((u128_t)units * NS_PER_S << RATE_SHIFT);
+	sum = (unsigned __int128)r->value << RATE_SHIFT | r->fraction;
+	sum = sum * RATE_HALF_NS + ((unsigned __int128)units * NS_PER_S << RATE_SHIFT);
 	sum = div128(sum, ns + RATE_HALF_NS);
 	r->value = saturate(sum >> RATE_SHIFT);
 	r->fraction = sum & ((1U << RATE_SHIFT) - 1);
@@ -90,7 +88,7 @@ u64 ferry_plan_downtime(u64 remaining, u64 link_rate, u64 fixed_ns)
 {
 	if (!link_rate || link_rate == FERRY_PLAN_UNKNOWN)
 		return FERRY_PLAN_UNKNOWN;
-	return saturate((u128_t)muldiv_up(remaining, NS_PER_S, link_rate) + fixed_ns);
+	return saturate((unsigned __int128)muldiv_up(remaining, NS_PER_S, link_rate) + fixed_ns);
 }
 
 bool ferry_plan_converged(u64 expected_ns, u64 limit_ns)

@@ -5,33 +5,97 @@
  */
 #include "wire_kunit.h"
 
-/* A decoder for poke tables, from one that fills a struct. */
-#define DECODER(name, type, get) \
-static int name(const u8 *body, size_t len, const char **why) \
-{ \
-	type m; \
-\
-	return get; \
+/* The decoders, as the poke tables want them. */
+static int decode_ack(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_msg_hello_ack m;
+
+	return ferry_wire_get_hello_ack(body, len, &m, why);
 }
 
-DECODER(decode_ack, struct ferry_msg_hello_ack, ferry_wire_get_hello_ack(body, len, &m, why))
-DECODER(decode_channel, struct ferry_msg_channel, ferry_wire_get_channel(body, len, &m, why))
-DECODER(decode_batch, struct ferry_msg_batch, ferry_wire_get_batch(body, len, &m, why))
-DECODER(decode_extent1, struct ferry_extent, ferry_wire_get_extent(body, len, 1, &m, why))
-DECODER(decode_fence, struct ferry_msg_pass,
-	ferry_wire_get_pass(body, len, FERRY_MSG_FENCE, &m, why))
-DECODER(decode_fence_ack, struct ferry_msg_pass,
-	ferry_wire_get_pass(body, len, FERRY_MSG_FENCE_ACK, &m, why))
-DECODER(decode_pass, struct ferry_msg_pass,
-	ferry_wire_get_pass(body, len, FERRY_MSG_PASS, &m, why))
-DECODER(decode_final, struct ferry_msg_pass,
-	ferry_wire_get_pass(body, len, FERRY_MSG_FINAL, &m, why))
-DECODER(decode_digest, struct ferry_msg_digest, ferry_wire_get_digest(body, len, &m, why))
-DECODER(decode_result, struct ferry_msg_verify_result,
-	ferry_wire_get_verify_result(body, len, &m, why))
-DECODER(decode_mismatch1, struct ferry_extent, ferry_wire_get_mismatch(body, len, 1, &m, why))
-DECODER(decode_state, struct ferry_msg_state, ferry_wire_get_state(body, len, &m, why))
-DECODER(decode_abort, struct ferry_msg_abort, ferry_wire_get_abort(body, len, &m, why))
+static int decode_channel(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_msg_channel m;
+
+	return ferry_wire_get_channel(body, len, &m, why);
+}
+
+static int decode_batch(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_msg_batch m;
+
+	return ferry_wire_get_batch(body, len, &m, why);
+}
+
+static int decode_extent1(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_extent m;
+
+	return ferry_wire_get_extent(body, len, 1, &m, why);
+}
+
+static int decode_fence(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_msg_pass m;
+
+	return ferry_wire_get_pass(body, len, FERRY_MSG_FENCE, &m, why);
+}
+
+static int decode_fence_ack(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_msg_pass m;
+
+	return ferry_wire_get_pass(body, len, FERRY_MSG_FENCE_ACK, &m, why);
+}
+
+static int decode_pass(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_msg_pass m;
+
+	return ferry_wire_get_pass(body, len, FERRY_MSG_PASS, &m, why);
+}
+
+static int decode_final(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_msg_pass m;
+
+	return ferry_wire_get_pass(body, len, FERRY_MSG_FINAL, &m, why);
+}
+
+static int decode_digest(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_msg_digest m;
+
+	return ferry_wire_get_digest(body, len, &m, why);
+}
+
+static int decode_result(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_msg_verify_result m;
+
+	return ferry_wire_get_verify_result(body, len, &m, why);
+}
+
+static int decode_mismatch1(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_extent m;
+
+	return ferry_wire_get_mismatch(body, len, 1, &m, why);
+}
+
+static int decode_state(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_msg_state m;
+
+	return ferry_wire_get_state(body, len, &m, why);
+}
+
+static int decode_abort(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_msg_abort m;
+
+	return ferry_wire_get_abort(body, len, &m, why);
+}
 
 static void hello_ack(struct kunit *test)
 {

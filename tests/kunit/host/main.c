@@ -11,8 +11,9 @@ void host_add_suite(struct kunit_suite *suite)
 	suites[nr_suites++] = suite;
 }
 
-void *host_zalloc(struct kunit *test, size_t n)
+void *kunit_kzalloc(struct kunit *test, size_t n, int flags)
 {
+	(void)flags;
 	if (test->nr_owned == ARRAY_SIZE(test->owned))
 		return NULL;
 	return test->owned[test->nr_owned++] = calloc(1, n);

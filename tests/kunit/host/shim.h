@@ -25,20 +25,27 @@ typedef long long s64;
 
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 #define BITS_PER_LONG		64
-#define READ_ONCE(x)		(*(const volatile __typeof__(x) *)&(x))
+#define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define hweight_long(w)		((u64)__builtin_popcountl(w))
 #define div64_u64(n, d)		((u64)(n) / (u64)(d))
 
-typedef struct {
+struct host_atomic {
 	unsigned long counter;
-} atomic_long_t;
+};
+
+#define atomic_long_t		struct host_atomic
 
 #define atomic_long_fetch_or(v, p)	__atomic_fetch_or(&(p)->counter, v, __ATOMIC_SEQ_CST)
 #define atomic_long_fetch_andnot(v, p)	__atomic_fetch_and(&(p)->counter, ~(v), __ATOMIC_SEQ_CST)
 
 #define GFP_KERNEL		0
-#define kmalloc(n, flags)	malloc(n)
 #define kfree(p)		free(p)
+
+static inline void *kmalloc(size_t n, int flags)
+{
+	(void)flags;
+	return malloc(n);
+}
 
 /* KUnit: an assertion leaves the case, an expectation only counts. */
 struct kunit {
@@ -62,10 +69,8 @@ struct kunit_suite {
 #define KUNIT_CASE(fn)	{ fn, #fn }
 
 void host_add_suite(struct kunit_suite *suite);
-void *host_zalloc(struct kunit *test, size_t n);
+void *kunit_kzalloc(struct kunit *test, size_t n, int flags);
 void host_fail(struct kunit *test, bool leave, const char *file, int line, const char *what);
-
-#define kunit_kzalloc(test, n, flags)	host_zalloc(test, n)
 
 #define kunit_test_suite(suite) \
 static void __attribute__((constructor)) register_suite(void) \
