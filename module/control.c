@@ -92,7 +92,7 @@ void ferry_channel_broke(struct ferry_channel *ch, int error, const char *doing)
 }
 
 /* Ends the session if @ret is an error. */
-static int sent(struct ferry_session *s, int ret)
+static int finish_send(struct ferry_session *s, int ret)
 {
 	mutex_unlock(&s->control->tx_lock);
 	if (ret)
@@ -128,7 +128,7 @@ int ferry_control_hello(struct ferry_session *s)
 		memcpy(r.name, s->regions[i]->name, sizeof(r.name));
 		len += ferry_wire_put_region(body + len, &r);
 	}
-	return sent(s, ferry_msg_send_locked(s->control, FERRY_MSG_HELLO, len, NULL, 0, 0));
+	return finish_send(s, ferry_msg_send_locked(s->control, FERRY_MSG_HELLO, len, NULL, 0, 0));
 }
 
 int ferry_control_hello_ack(struct ferry_session *s)
@@ -141,7 +141,7 @@ int ferry_control_hello_ack(struct ferry_session *s)
 
 	mutex_lock(&s->control->tx_lock);
 	len = ferry_wire_put_hello_ack(body_of(s->control), &ack);
-	return sent(s, ferry_msg_send_locked(s->control, FERRY_MSG_HELLO_ACK, len, NULL, 0, 0));
+	return finish_send(s, ferry_msg_send_locked(s->control, FERRY_MSG_HELLO_ACK, len, NULL, 0, 0));
 }
 
 int ferry_control_pass(struct ferry_session *s, u16 type, u32 pass, u16 channel, u64 pages)
@@ -151,7 +151,7 @@ int ferry_control_pass(struct ferry_session *s, u16 type, u32 pass, u16 channel,
 
 	mutex_lock(&s->control->tx_lock);
 	len = ferry_wire_put_pass(body_of(s->control), &m);
-	return sent(s, ferry_msg_send_locked(s->control, type, len, NULL, 0, 0));
+	return finish_send(s, ferry_msg_send_locked(s->control, type, len, NULL, 0, 0));
 }
 
 int ferry_control_plain(struct ferry_session *s, u16 type)
@@ -159,7 +159,7 @@ int ferry_control_plain(struct ferry_session *s, u16 type)
 	mutex_lock(&s->control->tx_lock);
 	if (type == FERRY_MSG_COMMIT)
 		WRITE_ONCE(s->commit_sent, true);
-	return sent(s, ferry_msg_send_locked(s->control, type, 0, NULL, 0, 0));
+	return finish_send(s, ferry_msg_send_locked(s->control, type, 0, NULL, 0, 0));
 }
 
 int ferry_control_state(struct ferry_session *s)
@@ -180,7 +180,7 @@ int ferry_control_state(struct ferry_session *s)
 	m.flags = last ? FERRY_WIRE_STATE_LAST : 0;
 	len = ferry_wire_put_state(body, &m);
 	wake_up_all(&s->wait);
-	n = sent(s, ferry_msg_send_locked(s->control, FERRY_MSG_STATE, len + m.length, NULL, 0, 0));
+	n = finish_send(s, ferry_msg_send_locked(s->control, FERRY_MSG_STATE, len + m.length, NULL, 0, 0));
 	return n ? n : last;
 }
 
@@ -195,7 +195,7 @@ int ferry_control_digest(struct ferry_session *s, u16 region, u64 first, const u
 	len = ferry_wire_put_digest(body, &m);
 	for (i = 0; i < count; i++)
 		len += ferry_wire_put_digest_value(body, i, d[i]);
-	return sent(s, ferry_msg_send_locked(s->control, FERRY_MSG_DIGEST, len, NULL, 0, 0));
+	return finish_send(s, ferry_msg_send_locked(s->control, FERRY_MSG_DIGEST, len, NULL, 0, 0));
 }
 
 int ferry_control_verify_result(struct ferry_session *s)
@@ -213,7 +213,7 @@ int ferry_control_verify_result(struct ferry_session *s)
 	len = ferry_wire_put_verify_result(body, &m);
 	for (i = 0; i < m.nr_bad; i++)
 		len += ferry_wire_put_extent(body + len, &s->check->bad[i]);
-	return sent(s, ferry_msg_send_locked(s->control, FERRY_MSG_VERIFY_RESULT, len, NULL, 0, 0));
+	return finish_send(s, ferry_msg_send_locked(s->control, FERRY_MSG_VERIFY_RESULT, len, NULL, 0, 0));
 }
 
 /*

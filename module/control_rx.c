@@ -13,7 +13,7 @@
 #include "trace.h"
 #include "verify.h"
 
-static int protocol(struct ferry_session *s, const char *why)
+static int broken(struct ferry_session *s, const char *why)
 {
 	ferry_session_fail(s, -EPROTO, "the peer broke the protocol: %s", why);
 	return -EPROTO;
@@ -34,7 +34,7 @@ static int hear_hello_ack(struct ferry_session *s, const u8 *body, const struct 
 	if (ferry_session_state(s) != KVM_FERRY_STATE_CONNECTING)
 		return unexpected(s, h->type);
 	if (ferry_wire_get_hello_ack(body, h->length, &m, &why))
-		return protocol(s, why);
+		return broken(s, why);
 	if (m.version < FERRY_WIRE_VERSION_MIN || m.version > FERRY_WIRE_VERSION) {
 		ferry_session_fail(s, -EPROTONOSUPPORT, "the peer chose protocol version %u, this module speaks %u to %u",
 				   m.version, FERRY_WIRE_VERSION_MIN, FERRY_WIRE_VERSION);
@@ -48,15 +48,6 @@ static int hear_hello_ack(struct ferry_session *s, const u8 *body, const struct 
 	return ferry_session_step(s, FERRY_STEP_AGREED);
 }
 
-/* The quickest fence is the one that had the least data queued before it. */
-static void note_round_trip(struct ferry_session *s, u64 ns)
-{
-	u64 least = READ_ONCE(s->stats.fence_ns);
-
-	if (!least || ns < least)
-		WRITE_ONCE(s->stats.fence_ns, ns);
-}
-
 static int hear_fence_ack(struct ferry_session *s, const u8 *body, const struct ferry_msg_header *h)
 {
 	struct ferry_channel *ch;
@@ -64,13 +55,14 @@ static int hear_fence_ack(struct ferry_session *s, const u8 *body, const struct 
 	const char *why;
 
 	if (ferry_wire_get_pass(body, h->length, h->type, &m, &why))
-		return protocol(s, why);
+		return broken(s, why);
 	if (m.channel >= s->nr_data)
-		return protocol(s, "fence of an unknown channel");
+		return broken(s, "fence of an unknown channel");
 	ch = s->data[m.channel];
 	if (m.pass != READ_ONCE(ch->tx_pass) || m.pass == ch->acked_pass)
-		return protocol(s, "fence that was not sent");
-	note_round_trip(s, ktime_get_ns() - READ_ONCE(ch->fence_at));
+		return broken(s, "fence that was not sent");
+	if (READ_ONCE(ch->fence_light))
+		WRITE_ONCE(s->stats.fence_ns, ktime_get_ns() - READ_ONCE(ch->fence_at));
 	WRITE_ONCE(ch->acked_pass, m.pass);
 	trace_ferry_fence(s->id, ch->index, m.pass, true);
 	wake_up_all(&s->wait);
@@ -87,7 +79,7 @@ static int hear_verify_result(struct ferry_session *s, const u8 *body,
 	    s->verified != FERRY_VERIFY_NONE)
 		return unexpected(s, h->type);
 	ret = ferry_verify_result(s, body, h->length, &why);
-	return ret == -EPROTO ? protocol(s, why) : ret;
+	return ret == -EPROTO ? broken(s, why) : ret;
 }
 
 static int hear_ready(struct ferry_session *s, const struct ferry_msg_header *h)
@@ -135,7 +127,7 @@ static int hear_pass(struct ferry_session *s, const u8 *body, const struct ferry
 	const char *why;
 
 	if (ferry_wire_get_pass(body, h->length, h->type, &m, &why))
-		return protocol(s, why);
+		return broken(s, why);
 	if (h->type == FERRY_MSG_FINAL) {
 		if (state != KVM_FERRY_STATE_LIVE || m.pass != s->pass + 1)
 			return unexpected(s, h->type);
@@ -160,7 +152,7 @@ static int hear_digest(struct ferry_session *s, const u8 *body, const struct fer
 	if (h->type == FERRY_MSG_DIGEST_END)
 		return ferry_verify_end(s);
 	if (ferry_wire_get_digest(body, h->length, &m, &why))
-		return protocol(s, why);
+		return broken(s, why);
 	return ferry_verify_digest(s, body, &m);
 }
 
@@ -185,9 +177,9 @@ static int hear_state(struct ferry_session *s, const u8 *body, const struct ferr
 	if (ferry_session_state(s) != KVM_FERRY_STATE_PAUSED || READ_ONCE(s->pipe.last))
 		return unexpected(s, h->type);
 	if (ferry_wire_get_state(body, h->length, &m, &why))
-		return protocol(s, why);
+		return broken(s, why);
 	if (s->stats.state_bytes + m.length > KVM_FERRY_MAX_STATE_BYTES)
-		return protocol(s, "more VMM state than 256 MiB");
+		return broken(s, "more VMM state than 256 MiB");
 	WRITE_ONCE(s->stats.state_bytes, s->stats.state_bytes + m.length);
 	while (done < m.length) {
 		long n = ferry_pipe_write(&s->pipe, body + 8 + done, m.length - done);
@@ -240,7 +232,7 @@ static int hear_abort(struct ferry_session *s, const u8 *body, const struct ferr
 	const char *why;
 
 	if (ferry_wire_get_abort(body, h->length, &m, &why))
-		return protocol(s, why);
+		return broken(s, why);
 	ferry_session_fail(s, -EPIPE, "the peer ended the migration: %s", m.reason);
 	return -EPIPE;
 }

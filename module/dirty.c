@@ -127,6 +127,7 @@ long ferry_dirty_round(struct ferry_session *s)
 	}
 	d->harvested_at = ktime_get_ns();
 	d->sync_entries = entries;
+	/* Pairs with ferry_dirty_sync(): what it waits for is published. */
 	smp_store_release(&d->sync_done, sync);
 	wake_up_all(&s->wait);
 	return entries;
@@ -138,6 +139,7 @@ int ferry_dirty_sync(struct ferry_session *s, u64 *entries, struct ferry_reason 
 	int want = atomic_inc_return(&d->sync_wanted);
 
 	wake_up_all(&s->wait);
+	/* Pairs with ferry_dirty_round(). */
 	if (wait_event_interruptible(s->wait, smp_load_acquire(&d->sync_done) - want >= 0 ||
 				     ferry_session_ended(s)))
 		return ferry_because(why, -EINTR, "a signal came");

@@ -254,13 +254,14 @@ static int loop_recv(struct ferry_channel *ch, struct iov_iter *to, bool idle)
 		size_t n;
 		int ret;
 
-		if (!wait_event_timeout(pair->wait, (p = peek(pair, from)) || is_closed(pair),
+		if (!wait_event_timeout(pair->wait, peek(pair, from) || is_closed(pair),
 					timeout)) {
 			if (idle)
 				continue;
 			return -ETIMEDOUT;
 		}
 		/* What was sent before the close still arrives. */
+		p = peek(pair, from);
 		if (!p || READ_ONCE(from->closed))
 			return -EPIPE;
 		n = min_t(size_t, p->len, iov_iter_count(to));

@@ -25,6 +25,8 @@
 #define LOOKAHEAD	64	/* pages got at once: one word of the bitmap */
 /* A run this long is worth asking for a hole before the pages are asked for. */
 #define HOLE_RUN	32
+/* A fence behind no more than this measures the round trip, not the queue. */
+#define LIGHT_BYTES	(128 << 10)
 
 /**
  * struct send_batch - a batch being filled
@@ -32,6 +34,7 @@
  * @ch: its channel
  * @entered: the VMM's mm is in use
  * @limit: pages that it may take, so that pacing is not coarse
+ * @bytes: page data sent in this pass
  * @nr_extents: in @extents
  * @nr_pages: in @pages
  * @extents: in the order of their data
@@ -43,6 +46,7 @@ struct send_batch {
 	struct ferry_channel *ch;
 	bool entered;
 	u32 limit;
+	u64 bytes;
 	u32 nr_extents;
 	u32 nr_pages;
 	struct ferry_extent extents[FERRY_WIRE_MAX_EXTENTS];
@@ -158,6 +162,7 @@ static int flush(struct send_batch *b)
 		count_batch(b, FERRY_WIRE_HEADER_LEN + len);
 	}
 	ferry_pages_put(b->pages, b->nr_pages);
+	b->bytes += bytes;
 	b->nr_extents = 0;
 	b->nr_pages = 0;
 	b->limit = batch_limit(b->s);
@@ -346,13 +351,14 @@ static int sweep(struct send_batch *b)
 	return ret ? ret : flush(b);
 }
 
-static int send_fence(struct ferry_channel *ch, u32 pass)
+static int send_fence(struct ferry_channel *ch, u32 pass, u64 bytes)
 {
 	struct ferry_msg_pass m = { .pass = pass };
 	size_t len = ferry_wire_put_pass(ch->tx_buf + FERRY_WIRE_HEADER_LEN, &m);
 	int ret;
 
 	/* Before it is sent: the acknowledgement may be here at once. */
+	WRITE_ONCE(ch->fence_light, bytes <= LIGHT_BYTES);
 	WRITE_ONCE(ch->fence_at, ktime_get_ns());
 	WRITE_ONCE(ch->tx_pass, pass);
 	ret = ferry_msg_send_locked(ch, FERRY_MSG_FENCE, len, NULL, 0, 0);
@@ -387,9 +393,10 @@ int ferry_sender(void *channel)
 		if (ferry_session_ended(s) || kthread_should_stop())
 			break;
 		pass = READ_ONCE(s->pass);
+		b->bytes = 0;
 		ret = sweep(b);
 		if (!ret && !ferry_session_ended(s))
-			ret = send_fence(ch, pass);
+			ret = send_fence(ch, pass, b->bytes);
 	}
 	if (b) {
 		leave(b);

@@ -119,9 +119,11 @@ bool ferry_sink_placed(struct ferry_session *s)
 	/* FINAL told the number of the pass after it; there may be more than one. */
 	if (!s->final_pass || s->pass < s->final_pass)
 		return false;
-	for (i = 0; i < s->nr_data; i++)
+	for (i = 0; i < s->nr_data; i++) {
+		/* Pairs with meet_fence(): what came before the fence is in memory. */
 		if (smp_load_acquire(&s->data[i]->fenced_pass) != s->pass)
 			return false;
+	}
 	return true;
 }
 
@@ -161,6 +163,7 @@ static int bind_channel(struct ferry_channel *ch)
 		ferry_session_fail(s, -EPROTO, "the peer broke the protocol: %s", why);
 		return -EPROTO;
 	}
+	/* Pairs with ferry_sink_hello(): the token is there. */
 	wait_event_idle(s->wait, smp_load_acquire(&s->hello_seen) || ferry_session_ended(s));
 	if (ferry_session_ended(s))
 		return -ESHUTDOWN;

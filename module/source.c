@@ -23,21 +23,24 @@
 /* While the guest would fit the downtime limit, sending hot pages anew gains little. */
 #define REST_NS		(50ULL * NSEC_PER_MSEC)
 #define SAMPLE_NS	(100ULL * NSEC_PER_MSEC)
+#define LINK_SAMPLE_BYTES (256 << 10)
 
 /**
  * struct pass_clock - what the main task remembers between rounds
  * @begun: a pass is under way
  * @rested_at: ns: when the next pass may begin
- * @sampled_at: ns: when rates were last sampled
- * @bytes: transferred by then
+ * @sampled_at: ns: when the dirty rate was last sampled
  * @dirty: pages that had become dirty by then
+ * @bytes_at: ns: when the link's rate was last sampled, or the pass began
+ * @bytes: transferred by then
  */
 struct pass_clock {
 	bool begun;
 	u64 rested_at;
 	u64 sampled_at;
-	u64 bytes;
 	u64 dirty;
+	u64 bytes_at;
+	u64 bytes;
 };
 
 static int check_start_locked(struct ferry_session *s, struct ferry_reason *why)
@@ -118,6 +121,7 @@ out:
 
 static u32 running_data(struct ferry_session *s)
 {
+	/* Pairs with ferry_channel_add(): the channels below it are there. */
 	return smp_load_acquire(&s->nr_data);
 }
 
@@ -152,34 +156,42 @@ void ferry_pass_end(struct ferry_session *s, bool final)
 	ferry_session_event(s, KVM_FERRY_EVENT_PASS);
 }
 
-/* Rates, from what the counters did since the last sample. */
-static void sample(struct ferry_session *s, struct pass_clock *c, u64 now)
+/*
+ * Rates, from what the counters did since the last sample. A pass's end is a
+ * sample however short the pass was: a small VM may have but one.
+ */
+static void sample(struct ferry_session *s, struct pass_clock *c, u64 now, bool pass_end)
 {
 	struct ferry_stats *st = &s->stats;
 	u64 bytes = atomic64_read(&st->transferred), dirty = atomic64_read(&st->dirty_pages);
 	u64 ns = now - c->sampled_at;
 
+	if (c->begun && (pass_end || ns >= SAMPLE_NS)) {
+		/* A link that had little to carry says nothing about its rate. */
+		if (bytes - c->bytes >= LINK_SAMPLE_BYTES)
+			ferry_rate_add(&st->link_rate, bytes - c->bytes, now - c->bytes_at);
+		c->bytes = bytes;
+		c->bytes_at = now;
+	}
 	if (ns < SAMPLE_NS)
 		return;
-	/* A link that had nothing to carry says nothing about its rate. */
-	if (c->begun && bytes - c->bytes >= FERRY_BLOCK_PAGES * PAGE_SIZE)
-		ferry_rate_add(&st->link_rate, bytes - c->bytes, ns);
 	ferry_rate_add(&st->dirty_rate, dirty - c->dirty, ns);
 	c->sampled_at = now;
-	c->bytes = bytes;
 	c->dirty = dirty;
 }
 
 /*
  * Beside the bytes, a switchover costs a fence and its acknowledgement, the
- * state and READY, COMMIT and its acknowledgement: three times what the last
- * fence took to come back.
+ * state and READY, COMMIT and its acknowledgement: three times what a fence took
+ * to come back that had hardly anything before it. Without a page left the link's rate does not matter.
  */
 static void predict(struct ferry_session *s)
 {
 	struct ferry_stats *st = &s->stats;
 	u64 bytes = (atomic64_read(&st->pending) + st->staged) * PAGE_SIZE;
-	u64 expected = ferry_plan_downtime(bytes, READ_ONCE(st->link_rate.value), 3 * st->fence_ns);
+	u64 fixed = 3 * READ_ONCE(st->fence_ns);
+	u64 expected = bytes ? ferry_plan_downtime(bytes, READ_ONCE(st->link_rate.value), fixed) :
+			       fixed;
 
 	WRITE_ONCE(st->expected_downtime, expected);
 }
@@ -204,16 +216,19 @@ static void finish_pass(struct ferry_session *s, struct pass_clock *c, u64 now)
 /* What the live session's loop does each time it wakes. */
 static int live(struct ferry_session *s, struct pass_clock *c)
 {
+	bool done = c->begun && ferry_pass_done(s);
 	u64 now = ktime_get_ns();
 	int ret = 0;
 
-	sample(s, c, now);
-	if (c->begun && ferry_pass_done(s))
+	sample(s, c, now, done);
+	if (done)
 		finish_pass(s, c, now);
 	if (c->begun)
 		return 0;
-	predict(s);
-	if ((atomic64_read(&s->stats.pending) || !s->pass) && now >= c->rested_at) {
+	/* An empty pass shows how long a fence takes when nothing is before it. */
+	if ((atomic64_read(&s->stats.pending) || !s->stats.fence_ns) && now >= c->rested_at) {
+		c->bytes_at = now;
+		c->bytes = atomic64_read(&s->stats.transferred);
 		ret = ferry_pass_begin(s, false);
 		c->begun = !ret;
 	}
@@ -256,7 +271,8 @@ static bool pass_due(struct ferry_session *s, const struct pass_clock *c)
 		return false;
 	if (c->begun)
 		return ferry_pass_done(s);
-	return atomic64_read(&s->stats.pending) && ktime_get_ns() >= c->rested_at;
+	return (atomic64_read(&s->stats.pending) || !READ_ONCE(s->stats.fence_ns)) &&
+	       ktime_get_ns() >= c->rested_at;
 }
 
 /* Sleeps until there is something to do; without rings that may be never. */

@@ -41,7 +41,7 @@ struct ferry_stats {
 	u64 bookkeeping;
 	u64 ram_total;			/* bytes of all regions */
 	u64 downtime_ns;		/* once it is over */
-	u64 fence_ns;			/* quickest round trip of a fence */
+	u64 fence_ns;			/* last round trip of a light fence, 0: none yet */
 
 	struct ferry_rate link_rate;	/* bytes a second */
 	struct ferry_rate dirty_rate;	/* pages a second */

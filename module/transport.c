@@ -107,6 +107,7 @@ out:
 void ferry_channels_shutdown(struct ferry_session *s, bool purge)
 {
 	struct ferry_channel *control = READ_ONCE(s->control);
+	/* Pairs with ferry_channel_add(). */
 	u32 i, nr = smp_load_acquire(&s->nr_data);
 
 	for (i = 0; i < nr; i++)

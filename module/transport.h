@@ -62,6 +62,7 @@ struct ferry_transport_ops {
  * @rx_buf: room for a message's body
  * @tx_pass: source, data: last pass whose fence was sent
  * @fence_at: source, data: when that was, ns
+ * @fence_light: hardly anything was sent before it in that pass
  * @acked_pass: source, data: last pass whose fence was acknowledged
  * @fenced_pass: sink, data: last pass whose fence was met
  * @tx_activity: something was sent since the last look of the pinger
@@ -81,6 +82,7 @@ struct ferry_channel {
 
 	u32 tx_pass;
 	u64 fence_at;
+	bool fence_light;
 	u32 acked_pass;
 	u32 fenced_pass;
 	bool tx_activity;
