@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Puts a guest into memory and the first vCPU at its entry: a bzImage by the
- * 64-bit boot protocol (Documentation/arch/x86/boot.rst), or a flat image.
+ * Puts a guest into memory and the first vCPU at its entry: a bzImage or an
+ * unpacked kernel by the 64-bit boot protocol (Documentation/arch/x86/boot.rst),
+ * or a flat image.
  *
  * Low memory as the guest finds it:
  *   0x06000  global descriptor table
@@ -10,6 +11,7 @@
  *   0x0a000  page tables that map the first 4 GiB as they are
  *   0xf0000  MP table
  */
+#include <elf.h>
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -188,17 +190,21 @@ static void load_initrd(struct vm *vm, struct boot_params *bp, uint64_t kernel_e
 	bp->hdr.ramdisk_size = len;
 }
 
-void boot_linux(struct vm *vm)
+/* Where a kernel that is in memory begins to run, and what lies behind it. */
+struct placed {
+	uint64_t entry;
+	uint64_t end;
+};
+
+static struct placed load_bzimage(struct vm *vm, struct boot_params *bp, const uint8_t *image,
+				  size_t len)
 {
-	struct boot_params *bp;
+	const struct setup_header *h = (const struct setup_header *)(image + 0x1f1);
 	uint64_t addr = HIGH_ADDR, end;
-	size_t len, setup, header;
-	unsigned int i;
-	uint8_t *image = map_file(vm->opt->kernel, &len);
-	struct setup_header *h = (struct setup_header *)(image + 0x1f1);
+	size_t setup, header;
 
 	if (len < 2 * SECTOR || h->header != BOOT_MAGIC)
-		errx(1, "%s is no Linux bzImage", vm->opt->kernel);
+		errx(1, "%s is neither a Linux bzImage nor an ELF kernel", vm->opt->kernel);
 	if (h->version < 0x20c || !(h->xloadflags & XLF_KERNEL_64))
 		errx(1, "%s has no 64-bit entry: use an x86-64 kernel from 3.8 on",
 		     vm->opt->kernel);
@@ -210,9 +216,6 @@ void boot_linux(struct vm *vm)
 	if (strlen(vm->opt->append) > h->cmdline_size)
 		errx(1, "--append is too long for this kernel: at most %u characters",
 		     h->cmdline_size);
-
-	bp = must_gpa(vm, PARAMS_ADDR, sizeof(*bp), "the boot parameters");
-	memset(bp, 0, sizeof(*bp));
 	memcpy(&bp->hdr, h, header);
 	/* A kernel that may be anywhere is put where it wants to run. */
 	if (h->relocatable_kernel && h->pref_address > addr &&
@@ -220,20 +223,67 @@ void boot_linux(struct vm *vm)
 		addr = h->pref_address;
 	end = addr + (h->init_size > len - setup ? h->init_size : len - setup);
 	memcpy(must_gpa(vm, addr, end - addr, "the kernel"), image + setup, len - setup);
-	bp->hdr.type_of_loader = LOADER_UNKNOWN;
 	bp->hdr.code32_start = addr;
+	return (struct placed){ .entry = addr + ENTRY_64, .end = end };
+}
+
+/* The kernel that is packed in a bzImage, unpacked: it enters at once. */
+static struct placed load_elf(struct vm *vm, struct boot_params *bp, const uint8_t *image,
+			      size_t len)
+{
+	const Elf64_Ehdr *eh = (const Elf64_Ehdr *)image;
+	const Elf64_Phdr *ph = (const Elf64_Phdr *)(image + eh->e_phoff);
+	struct placed placed = { .entry = eh->e_entry };
+	unsigned int i;
+
+	if (len < sizeof(*eh) || eh->e_ident[EI_CLASS] != ELFCLASS64 ||
+	    eh->e_machine != EM_X86_64 || eh->e_phoff > len ||
+	    eh->e_phnum > (len - eh->e_phoff) / sizeof(*ph))
+		errx(1, "%s is no kernel for x86-64", vm->opt->kernel);
+	for (i = 0; i < eh->e_phnum; i++) {
+		if (ph[i].p_type != PT_LOAD)
+			continue;
+		if (ph[i].p_paddr < HIGH_ADDR || ph[i].p_filesz > ph[i].p_memsz ||
+		    ph[i].p_offset > len || ph[i].p_filesz > len - ph[i].p_offset)
+			errx(1, "%s is cut short", vm->opt->kernel);
+		memcpy(must_gpa(vm, ph[i].p_paddr, ph[i].p_memsz, "the kernel"),
+		       image + ph[i].p_offset, ph[i].p_filesz);
+		if (ph[i].p_paddr + ph[i].p_memsz > placed.end)
+			placed.end = ph[i].p_paddr + ph[i].p_memsz;
+	}
+	bp->hdr.boot_flag = 0xaa55;
+	bp->hdr.header = BOOT_MAGIC;
+	bp->hdr.version = 0x20f;
+	bp->hdr.initrd_addr_max = INT32_MAX;
+	return placed;
+}
+
+void boot_linux(struct vm *vm)
+{
+	size_t len;
+	uint8_t *image = map_file(vm->opt->kernel, &len);
+	struct boot_params *bp = must_gpa(vm, PARAMS_ADDR, sizeof(*bp), "the boot parameters");
+	struct placed kernel;
+	unsigned int i;
+
+	memset(bp, 0, sizeof(*bp));
+	if (len > SELFMAG && !memcmp(image, ELFMAG, SELFMAG))
+		kernel = load_elf(vm, bp, image, len);
+	else
+		kernel = load_bzimage(vm, bp, image, len);
+	munmap(image, len);
+	bp->hdr.type_of_loader = LOADER_UNKNOWN;
 	bp->hdr.cmd_line_ptr = CMDLINE_ADDR;
 	put_cmdline(vm);
-	munmap(image, len);
 	if (vm->opt->initrd)
-		load_initrd(vm, bp, end);
+		load_initrd(vm, bp, kernel.end);
 	build_e820(vm, bp);
 	build_tables(vm);
 	mptable_build(vm);
 	for (i = 0; i < vm->nr_vcpus; i++)
 		set_platform(&vm->vcpus[i]);
 	/* The others wait for the first one to start them. */
-	set_entry(&vm->vcpus[0], &(struct kvm_regs){ .rip = addr + ENTRY_64, .rflags = 2,
+	set_entry(&vm->vcpus[0], &(struct kvm_regs){ .rip = kernel.entry, .rflags = 2,
 						     .rsi = PARAMS_ADDR });
 }
 

@@ -48,7 +48,7 @@ static const char usage_text[] =
 "       minivm --incoming --control PATH [OPTIONS]\n"
 "Runs a guest under KVM, and moves it with kvm_ferry.\n"
 "\n"
-"  --kernel FILE         a Linux bzImage\n"
+"  --kernel FILE         a Linux bzImage, or the ELF kernel in it\n"
 "  --initrd FILE         its initial RAM disk\n"
 "  --append TEXT         its command line (default: console=ttyS0)\n"
 "  --flat FILE           instead: a flat image, entered in 64-bit mode at 1 MiB\n"
