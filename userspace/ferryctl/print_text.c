@@ -53,12 +53,12 @@ static void sessions(const struct session_view *views, size_t count)
 
 static void print_memory(const struct kvm_ferry_stats *st)
 {
-	printf("  memory      %s in all; %s pages travelled, %s were zero (%s of them never "
-	       "allocated)\n", human_bytes(st->out_ram_total), human_count(st->out_ram_normal),
-	       human_count(st->out_ram_duplicate), human_count(st->out_ram_hole));
-	if (st->out_role == KVM_FERRY_SINK)
-		printf("              %s zero pages were clear already\n",
-		       human_count(st->out_ram_skipped_clear));
+	printf("  memory      %s in all; %s pages travelled, %s were zero (%s of them %s)\n",
+	       human_bytes(st->out_ram_total), human_count(st->out_ram_normal),
+	       human_count(st->out_ram_duplicate),
+	       human_count(st->out_role == KVM_FERRY_SINK ? st->out_ram_skipped_clear :
+							    st->out_ram_hole),
+	       st->out_role == KVM_FERRY_SINK ? "clear already" : "never allocated");
 }
 
 static void print_rings(const struct kvm_ferry_stats *st)
@@ -99,10 +99,10 @@ static void status_of(const struct session_view *view)
 		printf(", of it downtime %s", human_time(st->out_downtime_ns));
 	putchar('\n');
 	print_memory(st);
-	printf("  link        %s %s over %u data channel%s, now %s\n",
+	printf("  link        %s %s over %u data channel%s%s%s\n",
 	       human_bytes(st->out_ram_transferred), source ? "sent" : "received",
 	       st->out_nr_channels, st->out_nr_channels == 1 ? "" : "s",
-	       human_rate(st->out_link_rate));
+	       source ? ", now " : "", source ? human_rate(st->out_link_rate) : "");
 	if (source && !ferry_state_ended(st->out_state)) {
 		printf("  left        %s (%u %% is there)\n", human_bytes(st->out_ram_remaining),
 		       percent(st));
@@ -225,9 +225,12 @@ static void describe(const struct session_view *view, char *line, size_t room, b
 	char drawn[32], head[48];
 
 	if (st->out_role == KVM_FERRY_SINK) {
-		snprintf(line, room, "%-10s received %s  zero %s pages  link %s",
-			 ferry_state_name(st->out_state), human_bytes(st->out_ram_transferred),
-			 human_count(st->out_ram_duplicate), human_rate(st->out_link_rate));
+		/* A sink's module measures no rate of the link: the source's does. */
+		snprintf(line, room, "%-10s pass %llu  received %s  %s pages, %s more were zero",
+			 ferry_state_name(st->out_state),
+			 (unsigned long long)st->out_dirty_sync_count,
+			 human_bytes(st->out_ram_transferred), human_count(st->out_ram_normal),
+			 human_count(st->out_ram_duplicate));
 		return;
 	}
 	snprintf(head, sizeof(head), "%-10s pass %llu", ferry_state_name(st->out_state),
@@ -279,6 +282,7 @@ static void progress(const struct session_view *view)
 
 static void result(enum outcome outcome, const char *reason, const struct session_view *view)
 {
+	bool sink = view && view->stats.out_role == KVM_FERRY_SINK;
 	static const char *const sentences[] = {
 		[OUTCOME_STARTED] = "The migration has begun; 'ferryctl watch' follows it.",
 		[OUTCOME_MOVED] = "The guest has moved.",
@@ -292,7 +296,7 @@ static void result(enum outcome outcome, const char *reason, const struct sessio
 	const struct kvm_ferry_stats *st;
 	double seconds;
 
-	puts(sentences[outcome]);
+	puts(sink && outcome == OUTCOME_MOVED ? "The guest runs here now." : sentences[outcome]);
 	if (*reason)
 		printf("  because     %s\n", reason);
 	if (!view || outcome == OUTCOME_STARTED)
@@ -303,8 +307,10 @@ static void result(enum outcome outcome, const char *reason, const struct sessio
 	       human_time(st->out_setup_time_ns));
 	if (outcome == OUTCOME_MOVED)
 		printf("  downtime    %s\n", human_time(st->out_downtime_ns));
-	printf("  passes      %llu; %s pages became dirty on the way\n",
-	       (unsigned long long)st->out_dirty_sync_count, human_count(st->out_dirty_pages));
+	printf("  passes      %llu", (unsigned long long)st->out_dirty_sync_count);
+	if (!sink)
+		printf("; %s pages became dirty on the way", human_count(st->out_dirty_pages));
+	putchar('\n');
 	print_memory(st);
 	printf("  link        %s over %u data channel%s, %s on average\n",
 	       human_bytes(st->out_ram_transferred), st->out_nr_channels,
