@@ -84,7 +84,7 @@ void ferry_channel_broke(struct ferry_channel *ch, int error, const char *doing)
 		break;
 	case -ETIMEDOUT:
 		ferry_session_fail(s, -ETIMEDOUT, "nothing was %s the peer on %s for %llu ms: is it alive, and the link up?",
-				   doing, name, s->peer_timeout_ns / NSEC_PER_MSEC);
+				   doing, name, s->peer_silence_ns / NSEC_PER_MSEC);
 		break;
 	default:
 		ferry_session_fail(s, error, "%s failed (%s %d)", name, doing, error);
@@ -134,7 +134,7 @@ int ferry_control_hello(struct ferry_session *s)
 int ferry_control_hello_ack(struct ferry_session *s)
 {
 	struct ferry_msg_hello_ack ack = {
-		.version = FERRY_WIRE_VERSION,
+		.version = s->wire_version,
 		.features = s->features,
 	};
 	size_t len;
@@ -226,7 +226,9 @@ void ferry_control_abort(struct ferry_session *s)
 	struct ferry_msg_abort m = {};
 	size_t len;
 
-	if (!ch || !READ_ONCE(s->started_at) || !mutex_trylock(&ch->tx_lock))
+	/* Behind COMMIT it would be no abort any more. */
+	if (!ch || !READ_ONCE(s->started_at) || READ_ONCE(s->commit_sent) ||
+	    !mutex_trylock(&ch->tx_lock))
 		return;
 	spin_lock(&s->state_lock);
 	m.error = -s->failure.error;
@@ -257,5 +259,5 @@ void ferry_control_ping(struct work_struct *work)
 		ferry_channel_broke(ch, ret, "sent to");
 	else
 		queue_delayed_work(system_unbound_wq, &s->ping_work,
-				   nsecs_to_jiffies(s->peer_timeout_ns / 4) ?: 1);
+				   nsecs_to_jiffies(s->ping_ns) ?: 1);
 }

@@ -133,18 +133,31 @@ long ferry_dirty_round(struct ferry_session *s)
 	return entries;
 }
 
+/* After FINAL the main task makes rounds of its own accord only. */
+static bool rounds_go_on(struct ferry_session *s)
+{
+	return ferry_session_state(s) < KVM_FERRY_STATE_FINAL;
+}
+
 int ferry_dirty_sync(struct ferry_session *s, u64 *entries, struct ferry_reason *why)
 {
 	struct ferry_dirty *d = &s->dirty;
-	int want = atomic_inc_return(&d->sync_wanted);
+	int want;
 
+	if (ferry_session_ended(s))
+		return ferry_because(why, -ESHUTDOWN, "the session has ended");
+	if (!rounds_go_on(s))
+		return ferry_because(why, -EBUSY, "the guest is paused: its rings are empty and stay so");
+	want = atomic_inc_return(&d->sync_wanted);
 	wake_up_all(&s->wait);
 	/* Pairs with ferry_dirty_round(). */
 	if (wait_event_interruptible(s->wait, smp_load_acquire(&d->sync_done) - want >= 0 ||
-				     ferry_session_ended(s)))
+				     !rounds_go_on(s)))
 		return ferry_because(why, -EINTR, "a signal came");
-	if (d->sync_done - want < 0)
+	if (d->sync_done - want < 0 && ferry_session_ended(s))
 		return ferry_because(why, -ESHUTDOWN, "the session has ended");
+	if (d->sync_done - want < 0)
+		return ferry_because(why, -EBUSY, "the guest was paused meanwhile");
 	if (entries)
 		*entries = d->sync_entries;
 	return 0;

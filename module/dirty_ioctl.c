@@ -13,6 +13,10 @@ static bool may_report(struct ferry_session *s)
 	return state == KVM_FERRY_STATE_CONNECTING || state == KVM_FERRY_STATE_LIVE;
 }
 
+/*
+ * Asked before and after: a report that came while FINAL began may have missed
+ * the last pass, and the VMM must hear so.
+ */
 static int check_report(struct ferry_session *s, struct ferry_reason *why)
 {
 	if (may_report(s))
@@ -56,7 +60,7 @@ int ferry_report_dirty(struct ferry_session *s, struct kvm_ferry_report_dirty *a
 	}
 	kvfree(ranges);
 	wake_up_all(&s->wait);
-	return ret;
+	return ret ? ret : check_report(s, why);
 }
 
 static int bitmap_range(struct ferry_session *s, const struct kvm_ferry_bitmap *arg,
@@ -109,7 +113,7 @@ int ferry_report_bitmap(struct ferry_session *s, struct kvm_ferry_bitmap *arg,
 	}
 	arg->out_pages = total;
 	wake_up_all(&s->wait);
-	return ret;
+	return ret ? ret : check_report(s, why);
 }
 
 /* A word that cannot be written goes back: nothing is forgotten untold. */
@@ -163,6 +167,8 @@ int ferry_ring_wait(struct ferry_session *s, struct kvm_ferry_ring_wait *arg,
 		return ferry_because(why, -ESHUTDOWN, "the session has ended");
 	atomic64_inc(&s->stats.ring_full);
 	ret = ferry_dirty_sync(s, NULL, why);
+	if (ret == -EBUSY)	/* the final pass has begun: the rings are being emptied */
+		ret = 0;
 	atomic64_add(ktime_to_ns(ktime_sub(ktime_get(), begin)), &s->stats.ring_full_ns);
 	return ret;
 }

@@ -108,7 +108,7 @@ static long ring_harvest(struct ferry_session *s)
 {
 	u32 state = ferry_session_state(s);
 	bool tracking = state != KVM_FERRY_STATE_SETUP && !ferry_state_ended(state);
-	u64 begin = ktime_get_ns(), ns;
+	u64 begin = ktime_get_ns(), ns, passed;
 	struct ferry_ring *ring;
 	u32 fullest = 0, size = 1;
 	unsigned long id;
@@ -122,7 +122,9 @@ static long ring_harvest(struct ferry_session *s)
 		}
 	}
 	s->dirty.marked += entries;
-	s->dirty.interval_ns = ferry_plan_harvest_interval(s->dirty.interval_ns, fullest, size);
+	/* A round that was asked for comes early: what counts is the time that passed. */
+	passed = s->dirty.harvested_at ? begin - s->dirty.harvested_at : s->dirty.interval_ns;
+	s->dirty.interval_ns = ferry_plan_harvest_interval(passed, fullest, size);
 	ns = ktime_get_ns() - begin;
 	WRITE_ONCE(s->stats.harvest_ns, s->stats.harvest_ns + ns);
 	WRITE_ONCE(s->stats.ring_entries, s->stats.ring_entries + entries);

@@ -22,6 +22,8 @@ void ferry_limits_init(struct ferry_session *s)
 	s->downtime_limit_ns = 300 * NSEC_PER_MSEC;
 	s->inflight_bytes = 4 << 20;
 	s->peer_timeout_ns = 10ULL * NSEC_PER_SEC;
+	s->peer_silence_ns = s->peer_timeout_ns;
+	s->ping_ns = s->peer_timeout_ns / 4;
 }
 
 static int check_limits(struct ferry_session *s, const struct kvm_ferry_limits *l,
@@ -53,6 +55,16 @@ static int check_limits(struct ferry_session *s, const struct kvm_ferry_limits *
 	return 0;
 }
 
+/*
+ * The sides may have been given different timeouts: each waits the longer of
+ * both, as far as it knows the other's, and pings for the shorter.
+ */
+void ferry_peer_timeout(struct ferry_session *s, u64 theirs)
+{
+	s->peer_silence_ns = max(s->peer_timeout_ns, theirs);
+	s->ping_ns = min(s->peer_timeout_ns, theirs) / 4;
+}
+
 static int set_limits_locked(struct ferry_session *s, const struct kvm_ferry_limits *l,
 			     struct ferry_reason *why)
 {
@@ -73,6 +85,8 @@ static int set_limits_locked(struct ferry_session *s, const struct kvm_ferry_lim
 		s->inflight_bytes = l->inflight_bytes;
 	if (l->flags & KVM_FERRY_LIMIT_PEER_TIMEOUT)
 		s->peer_timeout_ns = l->peer_timeout_ns;
+	if (ferry_session_state(s) == KVM_FERRY_STATE_SETUP)
+		ferry_peer_timeout(s, s->peer_timeout_ns);
 	if (l->flags & KVM_FERRY_LIMIT_VERIFY)
 		s->verify = l->verify;
 	return 0;

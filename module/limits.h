@@ -11,6 +11,8 @@ struct kvm_ferry_limits;
 
 void ferry_limits_init(struct ferry_session *s);
 int ferry_limits(struct ferry_session *s, struct kvm_ferry_limits *arg, struct ferry_reason *why);
+/* The peer's timeout is known (or taken to be ours, until then). */
+void ferry_peer_timeout(struct ferry_session *s, u64 theirs);
 int ferry_abort(struct ferry_session *s, struct ferry_reason *why);
 /* Sleeps until @bytes may be sent, or the session ends. */
 void ferry_pace_wait(struct ferry_session *s, u64 bytes);

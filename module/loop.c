@@ -180,7 +180,7 @@ static int push(struct ferry_channel *ch, struct loop_piece *p)
 	if (!p)
 		return -ENOMEM;
 	if (!wait_event_timeout(pair->wait, READ_ONCE(to->queued) < s->inflight_bytes ||
-				is_closed(pair), nsecs_to_jiffies(s->peer_timeout_ns)))
+				is_closed(pair), nsecs_to_jiffies(s->peer_silence_ns)))
 		ret = -ETIMEDOUT;
 	spin_lock(&pair->lock);
 	if (is_closed(pair)) {
@@ -247,7 +247,7 @@ static int loop_recv(struct ferry_channel *ch, struct iov_iter *to, bool idle)
 {
 	struct loop_pair *pair = to_loop(ch)->pair;
 	struct loop_end *from = &pair->end[to_loop(ch)->side];
-	long timeout = nsecs_to_jiffies(ch->session->peer_timeout_ns);
+	long timeout = nsecs_to_jiffies(ch->session->peer_silence_ns);
 
 	while (iov_iter_count(to)) {
 		struct loop_piece *p;

@@ -25,6 +25,8 @@
 #define LOOKAHEAD	64	/* pages got at once: one word of the bitmap */
 /* A run this long is worth asking for a hole before the pages are asked for. */
 #define HOLE_RUN	32
+/* What the wire allows a ZERO extent; a DATA extent is bounded by the batch. */
+#define MAX_EXTENT_PAGES (1U << 30)
 /* A fence behind no more than this measures the round trip, not the queue. */
 #define LIGHT_BYTES	(128 << 10)
 
@@ -175,7 +177,8 @@ static void add_extent(struct send_batch *b, const struct ferry_region *r, u64 p
 {
 	struct ferry_extent *e = b->nr_extents ? &b->extents[b->nr_extents - 1] : NULL;
 
-	if (e && e->kind == kind && e->region == r->index && e->pfn + e->nr_pages == pfn) {
+	if (e && e->kind == kind && e->region == r->index && e->pfn + e->nr_pages == pfn &&
+	    e->nr_pages + count <= MAX_EXTENT_PAGES) {
 		e->nr_pages += count;
 		return;
 	}

@@ -77,6 +77,12 @@ static int step_locked(struct ferry_session *s, enum ferry_step step)
 		s->final_at = ktime_get();
 	else if (ferry_state_ended(to))
 		s->ended_at = ktime_get();
+	/*
+	 * Under the lock, and by whoever ended the session: the release's own CLOSE
+	 * comes after it, so it waits for this work, and none comes later.
+	 */
+	if (ferry_state_ended(to))
+		queue_work(system_unbound_wq, &s->end_work);
 	WRITE_ONCE(s->state, to);
 	s->events |= KVM_FERRY_EVENT_STATE;
 	trace_ferry_state(s->id, s->role, from, to, s->failure.error);
@@ -85,17 +91,13 @@ static int step_locked(struct ferry_session *s, enum ferry_step step)
 
 int ferry_session_step(struct ferry_session *s, enum ferry_step step)
 {
-	bool ended;
 	int ret;
 
 	spin_lock(&s->state_lock);
 	ret = step_locked(s, step);
-	ended = ret > 0 && ferry_state_ended(s->state);
 	spin_unlock(&s->state_lock);
 	if (ret > 0)
 		wake_up_all(&s->wait);
-	if (ended)
-		queue_work(system_unbound_wq, &s->end_work);
 	return min(ret, 0);
 }
 
@@ -118,8 +120,6 @@ int ferry_session_end(struct ferry_session *s, enum ferry_step step, int error,
 	if (ret < 0)
 		return ret;
 	wake_up_all(&s->wait);
-	if (ferry_session_ended(s))
-		queue_work(system_unbound_wq, &s->end_work);
 	return 0;
 }
 
@@ -133,13 +133,17 @@ int ferry_session_own(struct ferry_session *s)
 {
 	int ret;
 
+	/* end_work shuts the channel down when the state is DONE: not before the answer. */
+	mutex_lock(&s->own_lock);
 	spin_lock(&s->state_lock);
 	ret = step_locked(s, FERRY_STEP_OWNED);
 	if (ret > 0)
 		s->stats.downtime_ns = ktime_to_ns(ktime_sub(s->ended_at, s->final_at));
 	spin_unlock(&s->state_lock);
-	if (ret < 0)
+	if (ret < 0) {
+		mutex_unlock(&s->own_lock);
 		return ret;
+	}
 	ret = ferry_control_plain(s, FERRY_MSG_COMMIT_ACK);
 	spin_lock(&s->state_lock);
 	if (ret) {
@@ -151,8 +155,8 @@ int ferry_session_own(struct ferry_session *s)
 	}
 	s->commit_settled = true;
 	spin_unlock(&s->state_lock);
+	mutex_unlock(&s->own_lock);
 	wake_up_all(&s->wait);
-	queue_work(system_unbound_wq, &s->end_work);
 	return ret;
 }
 
@@ -170,6 +174,8 @@ static void end_work(struct work_struct *work)
 {
 	struct ferry_session *s = container_of(work, struct ferry_session, end_work);
 
+	mutex_lock(&s->own_lock);
+	mutex_unlock(&s->own_lock);
 	/* After DONE nothing is queued but the sink's COMMIT_ACK, which must arrive. */
 	if (s->data_abort)
 		ferry_control_abort(s);
@@ -225,13 +231,13 @@ static void session_destroy(struct ferry_session *s)
 	if (s->main_task) {
 		kthread_stop(s->main_task);
 		put_task_struct(s->main_task);
+		/* A task that was stopped before it ran has drained nothing: no ring was in use. */
+		complete_all(&s->drained);
 	}
 	cancel_delayed_work_sync(&s->ping_work);
-	queue_work(system_unbound_wq, &s->end_work);
 	flush_work(&s->end_work);
 	cancel_work_sync(&s->ready_work);
 	ferry_channels_destroy(s);
-	cancel_work_sync(&s->end_work);
 	ferry_dirty_free(s);
 	ferry_regions_free(s);
 	ferry_verify_free(s);
@@ -318,6 +324,7 @@ static struct ferry_session *session_alloc(const struct kvm_ferry_create *arg)
 	memcpy(s->name, arg->name, sizeof(s->name));
 	s->owner = current_euid();
 	mutex_init(&s->setup_lock);
+	mutex_init(&s->own_lock);
 	spin_lock_init(&s->state_lock);
 	init_waitqueue_head(&s->wait);
 	INIT_WORK(&s->end_work, end_work);

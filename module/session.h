@@ -65,6 +65,9 @@ struct ferry_session {
 	struct ferry_channel *data[KVM_FERRY_MAX_DATA_CHANNELS];
 	u32 nr_data;
 
+	/* Held by the sink's control task from owning the guest to having said so. */
+	struct mutex own_lock;
+
 	/* protects: state, error, reason, events and the times of the states */
 	spinlock_t state_lock;
 	u32 state;			/* read without the lock by READ_ONCE() */
@@ -91,7 +94,9 @@ struct ferry_session {
 
 	/* Agreement with the peer: written before LIVE. */
 	u8 token[FERRY_WIRE_TOKEN_LEN];
-	u16 peer_channels;
+	u64 peer_silence_ns;		/* how long we wait: the longer of both timeouts */
+	u64 ping_ns;			/* a quarter of the shorter */
+	u16 wire_version;		/* that holds */
 	u64 features;
 	bool hello_seen;		/* token and regions are known */
 	atomic_t bound;			/* sink: data channels that showed the token */

@@ -17,6 +17,7 @@
 #include <crypto/algapi.h>	/* crypto_memneq() */
 
 #include "control.h"
+#include "limits.h"
 #include "pages.h"
 #include "session.h"
 #include "sink.h"
@@ -75,6 +76,7 @@ int ferry_sink_hello(struct ferry_session *s, const u8 *body, size_t len)
 {
 	struct ferry_msg_hello m;
 	const char *why;
+	u32 i;
 	int ret;
 
 	if (s->hello_seen || ferry_session_state(s) != KVM_FERRY_STATE_CONNECTING) {
@@ -98,13 +100,25 @@ int ferry_sink_hello(struct ferry_session *s, const u8 *body, size_t len)
 				   m.nr_channels, s->nr_data);
 		return -EPROTO;
 	}
+	ferry_peer_timeout(s, (u64)m.peer_timeout_ms * NSEC_PER_MSEC);
+	for (i = 0; i < s->nr_data; i++)
+		s->data[i]->ops->start(s->data[i]);
+	s->control->ops->start(s->control);
+	mod_delayed_work(system_unbound_wq, &s->ping_work, nsecs_to_jiffies(s->ping_ns) ?: 1);
 	memcpy(s->token, m.token, sizeof(s->token));
+	s->wire_version = min_t(u16, m.version, FERRY_WIRE_VERSION);
 	s->features = m.features & FERRY_WIRE_FEATURES_KNOWN;
 	s->verify = !!(s->features & FERRY_WIRE_FEATURE_VERIFY);
 	/* Pairs with the data channels' tasks that wait for the token. */
 	smp_store_release(&s->hello_seen, true);
 	wake_up_all(&s->wait);
-	wait_event_idle(s->wait, atomic_read(&s->bound) == s->nr_data || ferry_session_ended(s));
+	if (!wait_event_idle_timeout(s->wait, atomic_read(&s->bound) == s->nr_data ||
+				     ferry_session_ended(s), nsecs_to_jiffies(s->peer_silence_ns))) {
+		ferry_session_fail(s, -ETIMEDOUT, "only %d of %u data channels showed the token within %llu ms",
+				   atomic_read(&s->bound), s->nr_data,
+				   s->peer_silence_ns / NSEC_PER_MSEC);
+		return -ETIMEDOUT;
+	}
 	if (ferry_session_ended(s))
 		return -ESHUTDOWN;
 	/* LIVE first: the source may send as soon as it has heard. */
@@ -269,6 +283,12 @@ static int place_batch(struct ferry_channel *ch, const struct ferry_msg_header *
 	ret = check_batch(ch, h, b, &m, &nr);
 	if (ret)
 		return ret;
+	/* Behind the last fence nothing may come: the guest may run by then. */
+	if (m.pass != ch->fenced_pass + 1) {
+		ferry_session_fail(s, -EPROTO, "the peer broke the protocol: a batch of pass %u behind the fence of pass %u",
+				   m.pass, ch->fenced_pass);
+		return -EPROTO;
+	}
 	ret = prepare(s, b, m.nr_extents, &pinned);
 	if (!ret && nr) {
 		for (i = 0; i < nr; i++)

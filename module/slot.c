@@ -68,6 +68,10 @@ int ferry_slot_change(struct ferry_session *s, unsigned int cmd, struct kvm_ferr
 			return -ENOMEM;
 	}
 	live = ferry_session_state(s) != KVM_FERRY_STATE_SETUP;
+	if (ferry_session_state(s) >= KVM_FERRY_STATE_FINAL && !ferry_session_ended(s)) {
+		kfree(map);
+		return ferry_because(why, -EBUSY, "slots can be changed before FINAL only");
+	}
 	if (live && cmd != KVM_FERRY_SLOT_ADD)
 		ret = ferry_dirty_sync(s, NULL, why);
 	if (!ret && ferry_session_ended(s))

@@ -113,7 +113,7 @@ int ferry_start(struct ferry_session *s, struct ferry_reason *why)
 		wake_up_process(s->data[i]->task);
 	wake_up_process(s->control->task);
 	queue_delayed_work(system_unbound_wq, &s->ping_work,
-			   nsecs_to_jiffies(s->peer_timeout_ns / 4) ?: 1);
+			   nsecs_to_jiffies(s->ping_ns) ?: 1);
 out:
 	mutex_unlock(&s->setup_lock);
 	return ret;

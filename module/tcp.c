@@ -112,7 +112,7 @@ static void tcp_start(struct ferry_channel *ch)
 {
 	struct ferry_session *s = ch->session;
 	struct sock *sk = to_tcp(ch)->sock->sk;
-	long timeout = nsecs_to_jiffies(s->peer_timeout_ns) ?: 1;
+	long timeout = nsecs_to_jiffies(s->peer_silence_ns) ?: 1;
 
 	lock_sock(sk);
 	WRITE_ONCE(sk->sk_sndtimeo, timeout);

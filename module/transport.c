@@ -116,22 +116,33 @@ void ferry_channels_shutdown(struct ferry_session *s, bool purge)
 		control->ops->shutdown(control, false);
 }
 
+static void channel_stop(struct ferry_channel *ch)
+{
+	if (!ch->task)
+		return;
+	kthread_stop(ch->task);
+	put_task_struct(ch->task);
+	ch->task = NULL;
+}
+
 static void channel_destroy(struct ferry_channel *ch)
 {
-	if (ch->task) {
-		kthread_stop(ch->task);
-		put_task_struct(ch->task);
-	}
 	ch->ops->free(ch);
 	channel_free(ch);
 }
 
+/* The tasks of all channels use each other's: none is freed before all are stopped. */
 void ferry_channels_destroy(struct ferry_session *s)
 {
-	while (s->nr_data) {
-		channel_destroy(s->data[s->nr_data - 1]);
-		s->nr_data--;
-	}
+	u32 i;
+
+	for (i = 0; i < s->nr_data; i++)
+		channel_stop(s->data[i]);
+	if (s->control)
+		channel_stop(s->control);
+	flush_work(&s->end_work);
+	while (s->nr_data)
+		channel_destroy(s->data[--s->nr_data]);
 	if (s->control)
 		channel_destroy(s->control);
 	s->control = NULL;

@@ -21,7 +21,8 @@ struct task_struct;
  * @channel_size: of the transport's channel, which embeds struct
  *	ferry_channel as its first member
  * @open: takes what the ioctl names (a socket, a key); under setup_lock
- * @start: the session starts: apply its limits. Called once before any I/O
+ * @start: apply the session's limits; before any I/O, and again when the peer's
+ *	timeout is known
  * @send: sends @head and then @bytes of pages in order, all or an error. The
  *	transport holds its own references of the pages when it returns. One
  *	caller at a time. Sleeps at most the peer timeout without progress
