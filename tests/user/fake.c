@@ -54,7 +54,7 @@ int ioctl(int fd, unsigned long cmd, ...)
 		((struct kvm_ferry_create *)arg)->out_id = 42;
 		return 0;
 	case KVM_FERRY_REASON:
-		fake_reason_calls++;
+		__atomic_fetch_add(&fake_reason_calls, 1, __ATOMIC_RELAXED);
 		*(struct kvm_ferry_reason *)arg =
 			((struct kvm_ferry_reason *)arg)->flags & KVM_FERRY_REASON_SESSION ?
 			fake_session_reason : fake_reason;

@@ -86,7 +86,7 @@ static void odd_input(void)
 static void for_people(void)
 {
 	static const struct {
-		const char *(*show)(uint64_t);
+		const char *(*show)(uint64_t n);
 		uint64_t n;
 		const char *want;
 	} rows[] = {

@@ -34,7 +34,8 @@ static int moody_stream(unsigned long cmd, void *arg)
 		n = dice(3) ? io->length : dice((unsigned int)io->length + 1);
 		if (sent_last || n > sizeof(sent) - sent_len)
 			return -EBUSY;
-		memcpy(sent + sent_len, (void *)(uintptr_t)io->data, n);
+		if (n)
+			memcpy(sent + sent_len, (void *)(uintptr_t)io->data, n);
 		sent_len += n;
 		io->out_length = n;
 		if (n < io->length && (!n || dice(2)))

@@ -198,7 +198,7 @@ static void in_pieces(void)
 	close(fd);
 }
 
-enum { STRANGERS = 90 };	/* more than are looked at at once */
+enum { STRANGERS = 90 };	/* more than the table of pending ones holds */
 
 struct crowd {
 	int strangers[STRANGERS];

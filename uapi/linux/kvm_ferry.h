@@ -136,9 +136,9 @@ enum kvm_ferry_role {
  *	and may run on; at the sink it must not run
  * @KVM_FERRY_STATE_ABORTED: as FAILED, on the word of this side's VMM or
  *	operator
- * @KVM_FERRY_STATE_IN_DOUBT: source only: COMMIT was sent and no answer came.
- *	Neither side may be taken to own the guest: keep it paused, and ask
- *	the sink's VMM (or a person) whether it runs there
+ * @KVM_FERRY_STATE_IN_DOUBT: source only: COMMIT was sent, and neither
+ *	acknowledged nor refused. Neither side may be taken to own the guest:
+ *	keep it paused, and ask the sink's VMM (or a person) whether it runs there
  */
 enum kvm_ferry_state {
 	KVM_FERRY_STATE_SETUP = 0,
@@ -426,7 +426,7 @@ struct kvm_ferry_limits {
  *
  * Ends the session, tells the peer, lets every waiter go. Returns when the
  * rings are drained and reset. At the source the guest is whole and may run
- * on, unless COMMIT was sent: then the session is in doubt, EBUSY.
+ * on, unless COMMIT was sent: then the sink's answer decides, EBUSY.
  * A session that has ended is left as it is: 0.
  */
 struct kvm_ferry_abort {
@@ -769,6 +769,7 @@ struct kvm_ferry_final {
  * @out_length: SEND: bytes that were sent (after EINTR: go on from there).
  *	RECV: bytes that were written
  * @out_flags: RECV: KVM_FERRY_STATE_LAST once all of it was received
+ * @__reserved: must be 0
  *
  * The VMM's own state (vCPUs, devices) as one opaque stream, in the state
  * PAUSED. SEND returns when the transport took it, RECV waits for at least a
@@ -794,14 +795,16 @@ struct kvm_ferry_state_io {
  *
  * sink: says that the VMM has loaded the state and is ready to run the guest;
  * waits for the source's COMMIT and acknowledges it. Returns 0: run it now.
- * Any error: do not run it.
+ * EINTR: a signal; call it again. Any other error: do not run it, whatever
+ * state was seen meanwhile.
  *
  * source: waits for the sink to be ready, sends COMMIT and waits for the
  * acknowledgement. Returns 0: the sink owns the guest, never run it here
  * again. EINPROGRESS: COMMIT was sent and no answer came within the peer
  * timeout or before the connection broke: in doubt (see enum
  * kvm_ferry_state). EINTR: a signal; call it again. Any other error: COMMIT
- * was not sent, the guest may run on here.
+ * was not sent, or the sink said that it does not take the guest, which may
+ * run on here.
  */
 struct kvm_ferry_commit {
 	__u32 size;

@@ -33,8 +33,10 @@ void check_kernel(struct check_list *list)
 	if (strcmp(uts.machine, "x86_64"))
 		check_add(list, CHECK_FAIL, "architecture", "use an x86-64 host",
 			  "%s; kvm_ferry is built for x86_64 only", uts.machine);
-	sscanf(uts.release, "%d.%d", &major, &minor);
-	if (major < 6 || (major == 6 && minor < 1))
+	if (sscanf(uts.release, "%d.%d", &major, &minor) != 2)
+		check_add(list, CHECK_WARN, "kernel", "6.1 and later are known to work",
+			  "%s has a version that is not understood", uts.release);
+	else if (major < 6 || (major == 6 && minor < 1))
 		check_add(list, CHECK_FAIL, "kernel", "install a kernel of 6.1 or later",
 			  "%s is older than 6.1", uts.release);
 	else

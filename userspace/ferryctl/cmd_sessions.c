@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "parse.h"
 #include "print.h"
@@ -66,8 +67,13 @@ static int read_one(struct ferry_device *dev, const char *text, struct session_v
 	return CTL_OK;
 }
 
-static int run(int argc, char **argv, bool with_id, const char *help,
-	       void (*const show[2])(const struct session_view *, size_t))
+typedef void (*show_fn)(const struct session_view *views, size_t count);
+
+/*
+ * @cmd: not argv[0], which is the program's name for the bare command.
+ * @show: the command's output for people and for programs.
+ */
+static int run(const char *cmd, int argc, char **argv, const char *help, const show_fn show[2])
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },
@@ -78,7 +84,7 @@ static int run(int argc, char **argv, bool with_id, const char *help,
 	struct ferry_device *dev;
 	bool json = false;
 	size_t count = 0;
-	int c, ret;
+	int c, max_args, ret;
 
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
@@ -90,17 +96,18 @@ static int run(int argc, char **argv, bool with_id, const char *help,
 			fputs(help, stdout);
 			return CTL_OK;
 		default:
-			return usage_error(argv[0], "'%s' is not understood", argv[optind - 1]);
+			return usage_error(cmd, "'%s' is not understood", argv[optind - 1]);
 		}
 	}
-	if (argc - optind > with_id)
-		return usage_error(argv[0], "'%s' is one argument too many",
-				   argv[optind + with_id]);
+	/* All but list take an id. */
+	max_args = strcmp(cmd, "list") != 0;
+	if (argc - optind > max_args)
+		return usage_error(cmd, "'%s' is one argument too many", argv[optind + max_args]);
 	ret = open_device(&dev);
 	if (ret)
 		return ret;
 	if (optind < argc)
-		ret = read_one(dev, argv[optind], &views, &count, argv[0]);
+		ret = read_one(dev, argv[optind], &views, &count, cmd);
 	else
 		ret = read_all(dev, &views, &count);
 	if (!ret) {
@@ -113,28 +120,31 @@ static int run(int argc, char **argv, bool with_id, const char *help,
 
 int cmd_status(int argc, char **argv)
 {
-	return run(argc, argv, true,
-		   "Usage: ferryctl [status [ID]] [--json]\n\n"
-		   "Show how the session with that id, or every session of this host, stands.\n",
-		   (void (*const[2])(const struct session_view *, size_t)){
-			   print_text.status, print_json.status });
+	static const char help[] =
+		"Usage: ferryctl [status [ID]] [--json]\n\n"
+		"Show how the session with that id, or every session of this host, stands.\n";
+
+	return run("status", argc, argv, help,
+		   (show_fn[2]) { print_text.status, print_json.status });
 }
 
 int cmd_list(int argc, char **argv)
 {
-	return run(argc, argv, false,
-		   "Usage: ferryctl list [--json]\n\n"
-		   "List the sessions of this host, a line each.\n",
-		   (void (*const[2])(const struct session_view *, size_t)){
-			   print_text.sessions, print_json.sessions });
+	static const char help[] =
+		"Usage: ferryctl list [--json]\n\n"
+		"List the sessions of this host, a line each.\n";
+
+	return run("list", argc, argv, help,
+		   (show_fn[2]) { print_text.sessions, print_json.sessions });
 }
 
 int cmd_stats(int argc, char **argv)
 {
-	return run(argc, argv, true,
-		   "Usage: ferryctl stats [ID] [--json]\n\n"
-		   "Print every figure of one session or of all: a name and a plain number a\n"
-		   "line; times in nanoseconds, sizes in bytes. kvm_ferry(4) explains them.\n",
-		   (void (*const[2])(const struct session_view *, size_t)){
-			   print_text.stats, print_json.stats });
+	static const char help[] =
+		"Usage: ferryctl stats [ID] [--json]\n\n"
+		"Print every figure of one session or of all: a name and a plain number a\n"
+		"line; times in nanoseconds, sizes in bytes. kvm_ferry(4) explains them.\n";
+
+	return run("stats", argc, argv, help,
+		   (show_fn[2]) { print_text.stats, print_json.stats });
 }

@@ -112,12 +112,10 @@ int session_failed(uint64_t id, int ret)
 
 int main(int argc, char **argv)
 {
-	static char status[] = "status";
-	char *bare[] = { status, NULL };
 	size_t i;
 
 	if (argc < 2)
-		return cmd_status(1, bare);
+		return cmd_status(argc, argv);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
 		print_help(stdout);
 		return CTL_OK;
@@ -127,10 +125,8 @@ int main(int argc, char **argv)
 		return CTL_OK;
 	}
 	/* Options without a command are status's. */
-	if (argv[1][0] == '-') {
-		argv[0] = status;
+	if (argv[1][0] == '-')
 		return cmd_status(argc, argv);
-	}
 	for (i = 0; i < NR_COMMANDS; i++)
 		if (!strcmp(argv[1], commands[i].name))
 			return commands[i].run(argc - 1, argv + 1);
