@@ -233,7 +233,8 @@ static int hear_abort(struct ferry_session *s, const u8 *body, const struct ferr
 
 	if (ferry_wire_get_abort(body, h->length, &m, &why))
 		return broken(s, why);
-	ferry_session_fail(s, -EPIPE, "the peer ended the migration: %s", m.reason);
+	/* Also an answer to COMMIT: a sink that aborts has not taken the guest and never will. */
+	ferry_session_end(s, FERRY_STEP_REFUSED, -EPIPE, "the peer ended the migration: %s", m.reason);
 	return -EPIPE;
 }
 

@@ -3,7 +3,7 @@
  * The session's state machine. The forward edges are the same for both roles
  * and stand in a table; what the roles do differently is only how a session
  * ends, and of that only one case: a source that has sent COMMIT no longer
- * knows who owns the guest until it is told.
+ * knows who owns the guest until it is told: COMMIT_ACK, or ABORT.
  */
 #include <linux/errno.h>
 
@@ -71,6 +71,8 @@ int ferry_state_next(u32 role, u32 state, enum ferry_step step)
 		if (ferry_state_ended(state))
 			return state;
 		return committed ? KVM_FERRY_STATE_IN_DOUBT : KVM_FERRY_STATE_FAILED;
+	case FERRY_STEP_REFUSED:
+		return ferry_state_ended(state) ? state : KVM_FERRY_STATE_FAILED;
 	case FERRY_STEP_ABORT:
 		if (ferry_state_ended(state))
 			return state;

@@ -22,13 +22,16 @@
  *	COMMITTING to DONE
  * @FERRY_STEP_ERROR: a failure of any kind: to FAILED, but at a source that is
  *	COMMITTING to IN_DOUBT
+ * @FERRY_STEP_REFUSED: the peer said ABORT: to FAILED, at a source that is
+ *	COMMITTING too: a sink that aborts has not taken COMMIT and never
+ *	will, so this is an answer and no doubt
  * @FERRY_STEP_ABORT: this side's VMM or operator aborted: to ABORTED, but a
  *	source that is COMMITTING refuses (-EBUSY)
  * @FERRY_STEP_CLOSE: the last fd was closed: as ABORT, but a source that is
  *	COMMITTING goes to IN_DOUBT
  *
- * Terminal states (DONE, FAILED, ABORTED, IN_DOUBT) take ERROR, ABORT and CLOSE
- * without a change; all that is not listed is -EBUSY, in terminal states
+ * Terminal states (DONE, FAILED, ABORTED, IN_DOUBT) take ERROR, REFUSED, ABORT
+ * and CLOSE without a change; all that is not listed is -EBUSY, in terminal states
  * -ESHUTDOWN.
  */
 enum ferry_step {
@@ -39,6 +42,7 @@ enum ferry_step {
 	FERRY_STEP_COMMIT,
 	FERRY_STEP_OWNED,
 	FERRY_STEP_ERROR,
+	FERRY_STEP_REFUSED,
 	FERRY_STEP_ABORT,
 	FERRY_STEP_CLOSE,
 	FERRY_NR_STEPS,

@@ -27,58 +27,59 @@ struct row {
 	int next[FERRY_NR_STEPS];
 };
 
-#define ROW(role, state, start, agreed, final, placed, commit, owned, error, abort, close) \
+#define ROW(role, state, start, agreed, final, placed, commit, owned, error, refused, \
+	    abort, close) \
 	{ KVM_FERRY_##role, state, { \
 		[FERRY_STEP_START] = start, [FERRY_STEP_AGREED] = agreed, \
 		[FERRY_STEP_FINAL] = final, [FERRY_STEP_PLACED] = placed, \
 		[FERRY_STEP_COMMIT] = commit, [FERRY_STEP_OWNED] = owned, \
-		[FERRY_STEP_ERROR] = error, [FERRY_STEP_ABORT] = abort, \
-		[FERRY_STEP_CLOSE] = close } }
+		[FERRY_STEP_ERROR] = error, [FERRY_STEP_REFUSED] = refused, \
+		[FERRY_STEP_ABORT] = abort, [FERRY_STEP_CLOSE] = close } }
 
 static const struct row rows[] = {
 /*                           START       AGREED FINAL  PLACED  COMMIT      OWNED */
-/*                           ERROR       ABORT       CLOSE */
+/*                           ERROR       REFUSED     ABORT       CLOSE */
 	ROW(SOURCE, SETUP,      CONNECTING, BUSY,  BUSY,  BUSY,   BUSY,       BUSY,
-				FAILED,     ABORTED,    ABORTED),
+				FAILED,     FAILED,     ABORTED,    ABORTED),
 	ROW(SOURCE, CONNECTING, BUSY,       LIVE,  BUSY,  BUSY,   BUSY,       BUSY,
-				FAILED,     ABORTED,    ABORTED),
+				FAILED,     FAILED,     ABORTED,    ABORTED),
 	ROW(SOURCE, LIVE,       BUSY,       BUSY,  FINAL, BUSY,   BUSY,       BUSY,
-				FAILED,     ABORTED,    ABORTED),
+				FAILED,     FAILED,     ABORTED,    ABORTED),
 	ROW(SOURCE, FINAL,      BUSY,       BUSY,  BUSY,  PAUSED, BUSY,       BUSY,
-				FAILED,     ABORTED,    ABORTED),
+				FAILED,     FAILED,     ABORTED,    ABORTED),
 	ROW(SOURCE, PAUSED,     BUSY,       BUSY,  BUSY,  BUSY,   COMMITTING, BUSY,
-				FAILED,     ABORTED,    ABORTED),
+				FAILED,     FAILED,     ABORTED,    ABORTED),
 	ROW(SOURCE, COMMITTING, BUSY,       BUSY,  BUSY,  BUSY,   BUSY,       DONE,
-				IN_DOUBT,   BUSY,       IN_DOUBT),
+				IN_DOUBT,   FAILED,     BUSY,       IN_DOUBT),
 	ROW(SOURCE, DONE,       OVER,       OVER,  OVER,  OVER,   OVER,       OVER,
-				DONE,       DONE,       DONE),
+				DONE,       DONE,       DONE,       DONE),
 	ROW(SOURCE, FAILED,     OVER,       OVER,  OVER,  OVER,   OVER,       OVER,
-				FAILED,     FAILED,     FAILED),
+				FAILED,     FAILED,     FAILED,     FAILED),
 	ROW(SOURCE, ABORTED,    OVER,       OVER,  OVER,  OVER,   OVER,       OVER,
-				ABORTED,    ABORTED,    ABORTED),
+				ABORTED,    ABORTED,    ABORTED,    ABORTED),
 	ROW(SOURCE, IN_DOUBT,   OVER,       OVER,  OVER,  OVER,   OVER,       OVER,
-				IN_DOUBT,   IN_DOUBT,   IN_DOUBT),
+				IN_DOUBT,   IN_DOUBT,   IN_DOUBT,   IN_DOUBT),
 	ROW(SINK,   SETUP,      CONNECTING, BUSY,  BUSY,  BUSY,   BUSY,       BUSY,
-				FAILED,     ABORTED,    ABORTED),
+				FAILED,     FAILED,     ABORTED,    ABORTED),
 	ROW(SINK,   CONNECTING, BUSY,       LIVE,  BUSY,  BUSY,   BUSY,       BUSY,
-				FAILED,     ABORTED,    ABORTED),
+				FAILED,     FAILED,     ABORTED,    ABORTED),
 	ROW(SINK,   LIVE,       BUSY,       BUSY,  FINAL, BUSY,   BUSY,       BUSY,
-				FAILED,     ABORTED,    ABORTED),
+				FAILED,     FAILED,     ABORTED,    ABORTED),
 	ROW(SINK,   FINAL,      BUSY,       BUSY,  BUSY,  PAUSED, BUSY,       BUSY,
-				FAILED,     ABORTED,    ABORTED),
+				FAILED,     FAILED,     ABORTED,    ABORTED),
 	ROW(SINK,   PAUSED,     BUSY,       BUSY,  BUSY,  BUSY,   COMMITTING, BUSY,
-				FAILED,     ABORTED,    ABORTED),
+				FAILED,     FAILED,     ABORTED,    ABORTED),
 	ROW(SINK,   COMMITTING, BUSY,       BUSY,  BUSY,  BUSY,   BUSY,       DONE,
-				FAILED,     ABORTED,    ABORTED),
+				FAILED,     FAILED,     ABORTED,    ABORTED),
 	ROW(SINK,   DONE,       OVER,       OVER,  OVER,  OVER,   OVER,       OVER,
-				DONE,       DONE,       DONE),
+				DONE,       DONE,       DONE,       DONE),
 	ROW(SINK,   FAILED,     OVER,       OVER,  OVER,  OVER,   OVER,       OVER,
-				FAILED,     FAILED,     FAILED),
+				FAILED,     FAILED,     FAILED,     FAILED),
 	ROW(SINK,   ABORTED,    OVER,       OVER,  OVER,  OVER,   OVER,       OVER,
-				ABORTED,    ABORTED,    ABORTED),
+				ABORTED,    ABORTED,    ABORTED,    ABORTED),
 	/* A sink never comes here; it would stay all the same. */
 	ROW(SINK,   IN_DOUBT,   OVER,       OVER,  OVER,  OVER,   OVER,       OVER,
-				IN_DOUBT,   IN_DOUBT,   IN_DOUBT),
+				IN_DOUBT,   IN_DOUBT,   IN_DOUBT,   IN_DOUBT),
 };
 
 static void truth_table(struct kunit *test)
