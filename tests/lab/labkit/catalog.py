@@ -6,7 +6,7 @@ from . import build, paths
 from .ui import LabError
 
 DEFAULTS = {"hosts": "1", "cpus": "2", "mem": "1024", "timeout": "60", "module": "yes",
-            "leak": "3072", "root": "no", "kernels": ",".join(paths.KERNELS), "args": "",
+            "leak": "2048", "root": "no", "kernels": ",".join(paths.KERNELS), "args": "",
             "cmdline": "", "alone": "no", "sources": "", "libs": "", "dmesg": "", "expect": ""}
 
 
