@@ -5,7 +5,7 @@
  * message in two.
  */
 #include <linux/ktime.h>
-#include <linux/random.h>
+#include <linux/sched/mm.h>
 
 #include "control.h"
 #include "session.h"
@@ -249,6 +249,12 @@ void ferry_control_ping(struct work_struct *work)
 
 	if (ferry_session_ended(s) || READ_ONCE(s->commit_sent))
 		return;
+	/* Somebody else may hold the fd of a VMM that was killed: nobody would close it. */
+	if (!mmget_not_zero(s->mm)) {
+		ferry_session_fail(s, -ESRCH, "the VMM has exited");
+		return;
+	}
+	mmput_async(s->mm);
 	if (!xchg(&ch->tx_activity, false) && mutex_trylock(&ch->tx_lock)) {
 		if (!s->commit_sent)
 			ret = ferry_msg_send_locked(ch, FERRY_MSG_PING, 0, NULL, 0, 0);

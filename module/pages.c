@@ -249,8 +249,12 @@ int ferry_pages_pin(struct ferry_session *s, const struct ferry_region *r, u64 p
 
 bool ferry_page_is_zero(struct page *page)
 {
-	const u64 *words = kmap_local_page(page);
+	const u64 *words;
 	bool zero;
+
+	if (is_zero_pfn(page_to_pfn(page)))
+		return true;
+	words = kmap_local_page(page);
 
 	/* Three looks tell nearly every page that is not zero from one that may be. */
 	zero = !words[0] && !words[255] && !words[511] && !memchr_inv(words, 0, PAGE_SIZE);

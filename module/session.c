@@ -35,7 +35,7 @@
 #include "trace.h"
 
 /* All sessions by id, for operators. Its lock makes find against destroy safe. */
-static DEFINE_XARRAY_ALLOC1(sessions);
+static DEFINE_XARRAY(sessions);
 static atomic64_t last_id;
 
 bool ferry_mm_enter(struct ferry_session *s)
@@ -238,6 +238,8 @@ static void session_destroy(struct ferry_session *s)
 	flush_work(&s->end_work);
 	cancel_work_sync(&s->ready_work);
 	ferry_channels_destroy(s);
+	/* HELLO may have queued it again; it saw that the session had ended. */
+	cancel_delayed_work_sync(&s->ping_work);
 	ferry_dirty_free(s);
 	ferry_regions_free(s);
 	ferry_verify_free(s);
