@@ -26,6 +26,7 @@ class Result:
         self.problems = []      # sentences
         self.output = ""
         self.checks = []        # (passed, text) of TAP lines
+        self.leaked_only = False    # nothing else was wrong
         self.lost = {}          # KiB of memory that did not come back, by host
 
     @property
