@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <linux/kvm.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -116,7 +117,7 @@ static struct kvm_ferry_ring_add added;
 static uint32_t handed_back;
 static atomic_int wait_answer;	/* 1: no answer yet */
 static atomic_int waiting;
-static atomic_bool ended;
+static atomic_bool ended, index_given;
 
 static int module(unsigned long cmd, void *arg)
 {
@@ -130,6 +131,7 @@ static int module(unsigned long cmd, void *arg)
 		if (!atomic_load(&ended))
 			return -EBUSY;
 		index->out_fetch_index = handed_back;
+		atomic_store(&index_given, true);
 		return 0;
 	case KVM_FERRY_RING_WAIT:
 		atomic_fetch_add(&waiting, 1);
@@ -160,7 +162,7 @@ static void with_a_session(void)
 	pthread_t vcpus[3], taker;
 	struct ferry_ring *ring;
 	uint32_t push = 100;
-	unsigned int i, good = 0;
+	unsigned int i, good = 0, kept = 0;
 	void *ret;
 
 	fake_module = module;
@@ -200,7 +202,14 @@ static void with_a_session(void)
 	handed_back = 4711;
 	atomic_store(&ended, true);
 	pthread_create(&taker, NULL, take_back, ring);
-	ok(ferry_ring_session(ring) == s, "the session keeps the ring while vCPUs wait in it");
+	while (!atomic_load(&index_given))
+		;
+	/* Long enough for the taker to go on, if nothing held it up. */
+	for (i = 0; i < 100; i++) {
+		poll(NULL, 0, 1);
+		kept += ferry_ring_session(ring) == s;
+	}
+	ok(kept == 100, "the session keeps the ring while vCPUs wait in it");
 	atomic_store(&wait_answer, -ESHUTDOWN);
 	for (i = 0; i < 3; i++) {
 		pthread_join(vcpus[i], &ret);
