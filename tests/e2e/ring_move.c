@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lab: sources=ring_vm.c,pair.c,tap.c timeout=120
+ * lab: sources=ring_vm.c,pair.c,tap.c timeout=120 leak=4096
  *
  * A running VM's memory moves by its dirty rings: one vCPU and four, rings small
  * enough to run full, a vCPU that appears while the session is live. Nothing
