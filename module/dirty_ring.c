@@ -175,6 +175,13 @@ static int ring_rearm(struct ferry_session *s)
 /* The rings stay mapped until the session is closed, but nobody looks at them. */
 static void ring_stop(struct ferry_session *s)
 {
+	struct ferry_ring *ring;
+	unsigned long id;
+
+	mutex_lock(&s->dirty.map_lock);
+	xa_for_each(&s->dirty.rings, id, ring)
+		ferry_ring_release(ring);
+	mutex_unlock(&s->dirty.map_lock);
 }
 
 const struct ferry_dirty_ops ferry_dirty_ring_ops = {

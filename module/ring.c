@@ -18,6 +18,12 @@
 #include "session.h"
 
 /*
+ * Rings by their first page's number, each once for all sessions: of two that
+ * harvest it, each would miss what the other took.
+ */
+static DEFINE_XARRAY(used);
+
+/*
  * KVM's vCPU begins with the pointer to its VM, in every release so far; no user
  * interface tells which VM a vCPU fd belongs to. Were this ever to change, the
  * comparison would fail: rings would be refused, never taken by mistake.
@@ -87,8 +93,11 @@ static int check_ring(struct ferry_session *s, const struct kvm_ferry_ring_add *
 	struct file *vcpu;
 	int ret = 0;
 
-	if (!IS_ALIGNED(arg->addr, PAGE_SIZE) || !IS_ALIGNED(arg->length, PAGE_SIZE) ||
-	    !arg->length || !is_power_of_2(entries) || arg->length > (64 << 20))
+	if (!IS_ALIGNED(arg->addr, PAGE_SIZE))
+		return ferry_because(why, -EINVAL, "ring %u is not aligned to pages at 0x%llx", arg->ring_id,
+				     arg->addr);
+	if (!IS_ALIGNED(arg->length, PAGE_SIZE) || !arg->length || !is_power_of_2(entries) ||
+	    arg->length > (64 << 20))
 		return ferry_because(why, -EINVAL, "ring %u: %llu bytes are not the size of a ring: a power of two, whole pages, at most 64 MiB",
 				     arg->ring_id, arg->length);
 	vcpu = find_vcpu(s, arg, why);
@@ -104,8 +113,15 @@ static int check_ring(struct ferry_session *s, const struct kvm_ferry_ring_add *
 	return ret;
 }
 
+void ferry_ring_release(struct ferry_ring *ring)
+{
+	if (ring->nr_pages)
+		xa_cmpxchg(&used, page_to_pfn(ring->pages[0]), ring, NULL, GFP_KERNEL);
+}
+
 static void ring_free(struct ferry_ring *ring)
 {
+	ferry_ring_release(ring);
 	if (ring->gfns)
 		vunmap(ring->gfns);
 	if (ring->pages) {
@@ -170,6 +186,12 @@ static int ring_insert(struct ferry_session *s, struct ferry_ring *ring, struct 
 			goto out;
 		}
 	}
+	ret = xa_insert(&used, page_to_pfn(ring->pages[0]), ring, GFP_KERNEL_ACCOUNT);
+	if (ret == -EBUSY)
+		ret = ferry_because(why, -EEXIST, "ring %u was added to another session, which has not ended",
+				    ring->id);
+	if (ret)
+		goto out;
 	ret = xa_err(xa_store(&d->rings, ring->id, ring, GFP_KERNEL_ACCOUNT));
 	if (ret)
 		goto out;

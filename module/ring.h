@@ -5,8 +5,11 @@
 
 #include <linux/types.h>
 
+struct ferry_ring;
 struct file;
 
+/* Its session has ended: another session may have the ring. */
+void ferry_ring_release(struct ferry_ring *ring);
 /* Whether the file's ioctl is just this function of kvm.ko. */
 bool ferry_ioctl_is(const struct file *file, const char *function);
 
