@@ -16,30 +16,11 @@
  */
 #include <err.h>
 #include <errno.h>
-#include <json-c/json.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "ferry.h"
-#include "minivm.h"
-
-struct migration {
-	struct vm *vm;
-	struct ferry_device *dev;
-	bool source;
-	pthread_t thread;
-	bool thread_valid;	/* there is a thread to join; main thread only */
-
-	pthread_mutex_t lock;	/* protects: all below */
-	bool active;
-	struct ferry_session *session;
-	/* what the session said last */
-	bool known;
-	struct kvm_ferry_stats stats;
-	uint32_t pass;
-	struct mv_error error;	/* code 0: nothing has failed */
-};
+#include "migrate.h"
 
 void migration_init(struct vm *vm)
 {
@@ -65,72 +46,6 @@ bool migration_active(struct vm *vm)
 
 /* --- set-up ------------------------------------------------------------- */
 
-static int ferry_fail(struct mv_error *e, int ret, const char *what)
-{
-	char why[KVM_FERRY_REASON_LEN];
-
-	snprintf(why, sizeof(why), "%s", ferry_error());
-	return mv_fail(e, -ret, "%s: %s", what, why);
-}
-
-/* A number of the request that may be left out. Returns 1 if it is there. */
-static int get_number(struct json_object *request, const char *key, uint64_t *value,
-		      struct mv_error *e)
-{
-	struct json_object *o;
-
-	if (!json_object_object_get_ex(request, key, &o))
-		return 0;
-	if (!json_object_is_type(o, json_type_int) || json_object_get_int64(o) < 0)
-		return mv_fail(e, EINVAL, "\"%s\" must be a number that is not negative", key);
-	*value = json_object_get_int64(o);
-	return 1;
-}
-
-static int set_limits(struct ferry_session *s, bool source, struct json_object *request,
-		      struct mv_error *e)
-{
-	struct kvm_ferry_limits limits = { 0 };
-	struct json_object *verify;
-	const struct {
-		const char *key;
-		uint32_t flag;
-		uint64_t unit;
-		__u64 *field;
-	} keys[] = {
-		{ "bandwidth", KVM_FERRY_LIMIT_BANDWIDTH, 1, &limits.max_bandwidth },
-		{ "downtime_ms", KVM_FERRY_LIMIT_DOWNTIME, 1000000, &limits.downtime_limit_ns },
-		{ "inflight_bytes", KVM_FERRY_LIMIT_INFLIGHT, 1, &limits.inflight_bytes },
-		{ "peer_timeout_ms", KVM_FERRY_LIMIT_PEER_TIMEOUT, 1000000,
-		  &limits.peer_timeout_ns },
-	};
-	unsigned int i;
-	int ret;
-
-	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		uint64_t value;
-
-		ret = get_number(request, keys[i].key, &value, e);
-		if (ret < 0)
-			return ret;
-		if (!ret)
-			continue;
-		if (value > UINT64_MAX / keys[i].unit)
-			return mv_fail(e, EINVAL, "\"%s\" is too large", keys[i].key);
-		*keys[i].field = value * keys[i].unit;
-		limits.flags |= keys[i].flag;
-	}
-	/* Whether to verify is the source's word; a sink does as it is told. */
-	if (source && json_object_object_get_ex(request, "verify", &verify)) {
-		limits.verify = json_object_get_boolean(verify);
-		limits.flags |= KVM_FERRY_LIMIT_VERIFY;
-	}
-	if (!limits.flags)
-		return 0;
-	ret = ferry_session_limits(s, &limits, sizeof(limits));
-	return ret ? ferry_fail(e, ret, "limits") : 0;
-}
-
 static int add_memory(struct vm *vm, struct ferry_session *s, bool source, struct mv_error *e)
 {
 	unsigned int i;
@@ -144,7 +59,7 @@ static int add_memory(struct vm *vm, struct ferry_session *s, bool source, struc
 		if (!ret && source)
 			ret = ferry_session_add_slot(s, FERRY_SLOT(0, i), i, 0, r->size);
 		if (ret)
-			return ferry_fail(e, ret, r->name);
+			return migration_ferry_fail(e, ret, r->name);
 	}
 	return 0;
 }
@@ -162,7 +77,7 @@ static int hand_over_rings(struct vm *vm, struct ferry_session *s, struct mv_err
 	for (i = 0; i < vm->nr_vcpus && !ret; i++)
 		ret = ferry_ring_hand_over(vm->vcpus[i].ring, s);
 	pthread_mutex_unlock(&vm->ring_lock);
-	return ret ? ferry_fail(e, ret, "dirty rings") : 0;
+	return ret ? migration_ferry_fail(e, ret, "dirty rings") : 0;
 }
 
 static int add_channels(struct ferry_session *s, const int *fds, unsigned int nr,
@@ -175,7 +90,7 @@ static int add_channels(struct ferry_session *s, const int *fds, unsigned int nr
 		ret = ferry_session_add_socket(s, i ? KVM_FERRY_CHANNEL_DATA :
 					       KVM_FERRY_CHANNEL_CONTROL, fds[i]);
 		if (ret)
-			return ferry_fail(e, ret, i ? "data channel" : "control channel");
+			return migration_ferry_fail(e, ret, i ? "data channel" : "control channel");
 	}
 	return 0;
 }
@@ -303,6 +218,7 @@ static void *source_main(void *arg)
 	ret = wait_for(m, KVM_FERRY_EVENT_CONVERGED, &e);
 	if (!ret) {
 		vm_pause(vm);
+		vm_set_run_state(vm, MV_PAUSED);
 		paused = true;
 		ret = switch_over(m, &e);
 	}
@@ -383,7 +299,7 @@ static int check_begin(struct vm *vm, bool source, struct json_object *request,
 		return mv_fail(e, EBUSY, "the guest does not run here");
 	if (!source && vm_run_state(vm) != MV_INCOMING)
 		return mv_fail(e, EBUSY, "this VM does not wait for a guest: start one with --incoming");
-	ret = get_number(request, "data_channels", &channels, e);
+	ret = migration_number(request, "data_channels", &channels, e);
 	if (ret < 0)
 		return ret;
 	if (!channels || channels > KVM_FERRY_MAX_DATA_CHANNELS || nr_fds != channels + 1)
@@ -410,16 +326,16 @@ int migration_begin(struct vm *vm, bool source, struct json_object *request, con
 	if (!m->dev) {
 		ret = ferry_device_open(&m->dev);
 		if (ret)
-			return ferry_fail(e, ret, "kvm_ferry");
+			return migration_ferry_fail(e, ret, "kvm_ferry");
 	}
 	if (source)
 		ret = ferry_source_create(m->dev, vm->fd, vm->opt->name, &s);
 	else
 		ret = ferry_sink_create(m->dev, vm->opt->name, &s);
 	if (ret)
-		return ferry_fail(e, ret, "session");
+		return migration_ferry_fail(e, ret, "session");
 
-	ret = set_limits(s, source, request, e);
+	ret = migration_limits(s, source, request, e);
 	if (!ret)
 		ret = add_memory(vm, s, source, e);
 	if (!ret)
@@ -432,7 +348,7 @@ int migration_begin(struct vm *vm, bool source, struct json_object *request, con
 	if (!ret) {
 		ret = ferry_session_start(s);
 		if (ret)
-			ferry_fail(e, ret, "start");
+			migration_ferry_fail(e, ret, "start");
 	}
 	if (ret)
 		goto err_abort;
@@ -476,7 +392,7 @@ int migration_cancel(struct vm *vm, struct mv_error *e)
 	if (!m->session)
 		ret = -ENOENT;
 	else if (ret)
-		ferry_fail(e, ret, "cancel");
+		migration_ferry_fail(e, ret, "cancel");
 	pthread_mutex_unlock(&m->lock);
 	return ret;
 }
@@ -487,86 +403,6 @@ void migration_fail(struct vm *vm, const char *why)
 
 	warnx("%s: %s", why, ferry_error());
 	migration_cancel(vm, &e);
-}
-
-int migration_set(struct vm *vm, struct json_object *request, struct mv_error *e)
-{
-	struct migration *m = vm->migration;
-	int ret;
-
-	pthread_mutex_lock(&m->lock);
-	if (m->session)
-		ret = set_limits(m->session, m->source, request, e);
-	else
-		ret = mv_fail(e, ENOENT, "no migration is under way");
-	pthread_mutex_unlock(&m->lock);
-	return ret;
-}
-
-struct json_object *migration_status(struct vm *vm)
-{
-	struct migration *m = vm->migration;
-	struct kvm_ferry_stats s = { 0 };
-	struct json_object *o = NULL;
-	char why[KVM_FERRY_REASON_LEN] = "";
-
-	pthread_mutex_lock(&m->lock);
-	if (m->session && !ferry_session_stats(m->session, &s, sizeof(s))) {
-		m->stats = s;
-		m->known = true;
-		ferry_session_reason(m->session, why, sizeof(why));
-	}
-	if (!m->known)
-		goto out;
-	s = m->stats;
-	o = json_object_new_object();
-#define PUT(field) json_object_object_add(o, #field, json_object_new_uint64(s.out_##field))
-	PUT(session_id);
-	PUT(role);
-	PUT(state);
-	PUT(error);
-	PUT(nr_channels);
-	PUT(total_time_ns);
-	PUT(setup_time_ns);
-	PUT(downtime_ns);
-	PUT(expected_downtime_ns);
-	PUT(ram_total);
-	PUT(ram_transferred);
-	PUT(ram_remaining);
-	PUT(ram_normal);
-	PUT(ram_duplicate);
-	PUT(ram_hole);
-	PUT(ram_skipped_clear);
-	PUT(dirty_sync_count);
-	PUT(dirty_pages_rate);
-	PUT(link_rate);
-	PUT(dirty_pages);
-	PUT(ring_entries);
-	PUT(ring_resets);
-	PUT(ring_full);
-	PUT(ring_full_ns);
-	PUT(harvest_ns);
-	PUT(reset_ns);
-	PUT(extents);
-	PUT(batches);
-	PUT(batch_pages_spliced);
-	PUT(pacing_ns);
-	PUT(state_bytes);
-	PUT(digest);
-	PUT(bookkeeping_bytes);
-#undef PUT
-	json_object_object_add(o, "name", json_object_new_string_len((char *)s.out_name,
-			       strnlen((char *)s.out_name, sizeof(s.out_name))));
-	json_object_object_add(o, "state_name",
-			       json_object_new_string(ferry_state_name(s.out_state)));
-	json_object_object_add(o, "role_name",
-			       json_object_new_string(ferry_role_name(s.out_role)));
-	json_object_object_add(o, "pass", json_object_new_int(m->pass));
-	json_object_object_add(o, "reason",
-			       json_object_new_string(m->error.code ? m->error.text : why));
-out:
-	pthread_mutex_unlock(&m->lock);
-	return o;
 }
 
 void migration_free(struct vm *vm)

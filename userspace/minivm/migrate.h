@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of a migration share.
+ */
+#ifndef MINIVM_MIGRATE_H
+#define MINIVM_MIGRATE_H
+
+#include "ferry.h"
+#include "minivm.h"
+
+struct migration {
+	struct vm *vm;
+	struct ferry_device *dev;
+	bool source;
+	pthread_t thread;
+	bool thread_valid;	/* there is a thread to join; main thread only */
+
+	pthread_mutex_t lock;	/* protects: all below */
+	bool active;
+	struct ferry_session *session;
+	/* what the session said last */
+	bool known;
+	struct kvm_ferry_stats stats;
+	uint32_t pass;
+	struct mv_error error;	/* code 0: nothing has failed */
+};
+
+/* Fills @e with libferry's word on why @what failed; returns @ret. */
+int migration_ferry_fail(struct mv_error *e, int ret, const char *what);
+/* A number of a request that may be left out. Returns 1 if it is there. */
+int migration_number(struct json_object *request, const char *key, uint64_t *value,
+		     struct mv_error *e);
+int migration_limits(struct ferry_session *s, bool source, struct json_object *request,
+		     struct mv_error *e);
+
+#endif /* MINIVM_MIGRATE_H */

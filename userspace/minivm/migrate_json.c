@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Between the control socket's JSON and a migration: its limits, its figures.
+ */
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+#include "migrate.h"
+
+int migration_ferry_fail(struct mv_error *e, int ret, const char *what)
+{
+	char why[KVM_FERRY_REASON_LEN];
+
+	snprintf(why, sizeof(why), "%s", ferry_error());
+	return mv_fail(e, -ret, "%s: %s", what, why);
+}
+
+int migration_number(struct json_object *request, const char *key, uint64_t *value,
+		     struct mv_error *e)
+{
+	struct json_object *o;
+
+	if (!json_object_object_get_ex(request, key, &o))
+		return 0;
+	if (!json_object_is_type(o, json_type_int) || json_object_get_int64(o) < 0)
+		return mv_fail(e, EINVAL, "\"%s\" must be a number that is not negative", key);
+	*value = json_object_get_int64(o);
+	return 1;
+}
+
+int migration_limits(struct ferry_session *s, bool source, struct json_object *request,
+		     struct mv_error *e)
+{
+	struct kvm_ferry_limits limits = { 0 };
+	struct json_object *verify;
+	const struct {
+		const char *key;
+		uint32_t flag;
+		uint64_t unit;
+		__u64 *field;
+	} keys[] = {
+		{ "bandwidth", KVM_FERRY_LIMIT_BANDWIDTH, 1, &limits.max_bandwidth },
+		{ "downtime_ms", KVM_FERRY_LIMIT_DOWNTIME, 1000000, &limits.downtime_limit_ns },
+		{ "inflight_bytes", KVM_FERRY_LIMIT_INFLIGHT, 1, &limits.inflight_bytes },
+		{ "peer_timeout_ms", KVM_FERRY_LIMIT_PEER_TIMEOUT, 1000000,
+		  &limits.peer_timeout_ns },
+	};
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		uint64_t value;
+
+		ret = migration_number(request, keys[i].key, &value, e);
+		if (ret < 0)
+			return ret;
+		if (!ret)
+			continue;
+		if (value > UINT64_MAX / keys[i].unit)
+			return mv_fail(e, EINVAL, "\"%s\" is too large", keys[i].key);
+		*keys[i].field = value * keys[i].unit;
+		limits.flags |= keys[i].flag;
+	}
+	/* Whether to verify is the source's word; a sink does as it is told. */
+	if (source && json_object_object_get_ex(request, "verify", &verify)) {
+		limits.verify = json_object_get_boolean(verify);
+		limits.flags |= KVM_FERRY_LIMIT_VERIFY;
+	}
+	if (!limits.flags)
+		return 0;
+	ret = ferry_session_limits(s, &limits, sizeof(limits));
+	return ret ? migration_ferry_fail(e, ret, "limits") : 0;
+}
+
+int migration_set(struct vm *vm, struct json_object *request, struct mv_error *e)
+{
+	struct migration *m = vm->migration;
+	int ret;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->session)
+		ret = migration_limits(m->session, m->source, request, e);
+	else
+		ret = mv_fail(e, ENOENT, "no migration is under way");
+	pthread_mutex_unlock(&m->lock);
+	return ret;
+}
+
+struct json_object *migration_status(struct vm *vm)
+{
+	struct migration *m = vm->migration;
+	struct kvm_ferry_stats s = { 0 };
+	struct json_object *o = NULL;
+	char why[KVM_FERRY_REASON_LEN] = "";
+
+	pthread_mutex_lock(&m->lock);
+	if (m->session && !ferry_session_stats(m->session, &s, sizeof(s))) {
+		m->stats = s;
+		m->known = true;
+		ferry_session_reason(m->session, why, sizeof(why));
+	}
+	if (!m->known)
+		goto out;
+	s = m->stats;
+	o = json_object_new_object();
+#define PUT(field) json_object_object_add(o, #field, json_object_new_uint64(s.out_##field))
+	PUT(session_id);
+	PUT(role);
+	PUT(state);
+	PUT(error);
+	PUT(nr_channels);
+	PUT(total_time_ns);
+	PUT(setup_time_ns);
+	PUT(downtime_ns);
+	PUT(expected_downtime_ns);
+	PUT(ram_total);
+	PUT(ram_transferred);
+	PUT(ram_remaining);
+	PUT(ram_normal);
+	PUT(ram_duplicate);
+	PUT(ram_hole);
+	PUT(ram_skipped_clear);
+	PUT(dirty_sync_count);
+	PUT(dirty_pages_rate);
+	PUT(link_rate);
+	PUT(dirty_pages);
+	PUT(ring_entries);
+	PUT(ring_resets);
+	PUT(ring_full);
+	PUT(ring_full_ns);
+	PUT(harvest_ns);
+	PUT(reset_ns);
+	PUT(extents);
+	PUT(batches);
+	PUT(batch_pages_spliced);
+	PUT(pacing_ns);
+	PUT(state_bytes);
+	PUT(digest);
+	PUT(bookkeeping_bytes);
+#undef PUT
+	json_object_object_add(o, "name", json_object_new_string_len((char *)s.out_name,
+			       strnlen((char *)s.out_name, sizeof(s.out_name))));
+	json_object_object_add(o, "state_name",
+			       json_object_new_string(ferry_state_name(s.out_state)));
+	json_object_object_add(o, "role_name",
+			       json_object_new_string(ferry_role_name(s.out_role)));
+	json_object_object_add(o, "pass", json_object_new_int(m->pass));
+	json_object_object_add(o, "reason",
+			       json_object_new_string(m->error.code ? m->error.text : why));
+out:
+	pthread_mutex_unlock(&m->lock);
+	return o;
+}
