@@ -26,13 +26,14 @@ void ferry_reason_vset(struct ferry_reason *why, int error, const char *fmt, va_
 /* @text of a size in bytes for people, as "512 MiB"; @buf of at least 24 bytes. */
 const char *ferry_size_text(char *buf, size_t room, u64 bytes);
 
+struct ferry_session;
+
 /**
  * struct ferry_file - what an open fd of ours remembers
  * @lock: protects @last
  * @last: why the last failing command on this fd failed
  * @session: NULL on /dev/kvm_ferry
  */
-struct ferry_session;
 struct ferry_file {
 	spinlock_t lock;
 	struct ferry_reason last;
