@@ -5,12 +5,11 @@
 # $1: guest memory in MiB, of it $2 filled with patterns; $3: vCPUs; $4: load
 . /tests/lib.sh
 
-mkfifo /run/keys
 : >/tmp/console
 minivm --kernel /guest/bzImage --initrd /guest/initrd.cpio.gz --name demo \
-	--append "console=ttyS0 quiet panic=-1 ferry.load=$4 ferry.mem=$2 ferry.report=500" \
-	--cpus "$3" --memory "${1}M" --control /run/vm --console - \
-	<>/run/keys >>/tmp/console 2>/tmp/minivm.err &
+	--append "$(cat /guest/cmdline) ferry.load=$4 ferry.mem=$2 ferry.report=500" \
+	--cpus "$3" --memory "${1}M" --control /run/vm --console /tmp/console \
+	2>/tmp/minivm.err &
 vmm=$!
 tail -f /tmp/console | while IFS= read -r line; do echo "guest| $line"; done &
 
@@ -22,7 +21,7 @@ guest_said()
 }
 wait_for 120 guest_said "FERRY-GUEST ready"
 wait_for 60 guest_said "FERRY-GUEST seq=6 "
-echo "gap reset" >/run/keys
+vmcmd /run/vm '{"cmd":"input","text":"gap reset\n"}' >/dev/null || fail "minivm took no input"
 wait_for 20 guest_said "FERRY-GUEST gap reset"
 echo "The guest runs here, with $3 vCPUs. It checks its memory all the time."
 await sink-listens 120 >/dev/null

@@ -65,6 +65,21 @@ def c_header(path):
     return settings
 
 
+def build_host_programs():
+    """What an emulated host itself needs; {path in the host: file}."""
+    files = {}
+    out = paths.RUNS / "host"
+    out.mkdir(parents=True, exist_ok=True)
+    with paths.locked(out / ".lock"):
+        for source in sorted((paths.LAB / "host").glob("*.c")):
+            target = out / source.stem
+            if not target.exists() or target.stat().st_mtime <= source.stat().st_mtime:
+                run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", target, source],
+                    f"building {source.name}")
+            files[f"lab/{source.stem}"] = target
+    return files
+
+
 def build_tests():
     """Compile tests/e2e/*.c into build/tests."""
     out = paths.BUILD / "tests"
@@ -78,6 +93,9 @@ def build_tests():
                *(paths.TOP / "userspace" / "lib").glob("*.h")]
     if library.exists():
         headers.append(library)
+    readme = paths.TOP / "README.md"        # a test builds and runs what it shows
+    if readme.exists():
+        headers.append(readme)
     with paths.locked(out / ".lock"):
         for old in out.iterdir():
             if old.is_file() and old.suffix == "" and not old.name.startswith(".") and \

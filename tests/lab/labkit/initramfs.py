@@ -190,7 +190,7 @@ def ours(kernel, module=None, extra=None):
     is {path in the host: file} of more.
     """
     cpio = Cpio()
-    files = {**build.user_files(), **(extra or {})}
+    files = {**build.user_files(), **build.build_host_programs(), **(extra or {})}
     libraries = {}
     for name, path in list(files.items()):
         if name.startswith(("usr/bin/", "usr/lib/", "tests/")) and \

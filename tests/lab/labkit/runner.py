@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import os
 import re
+import shutil
 import time
 
 from . import build, catalog, initramfs, kernels, paths, verdict
@@ -25,12 +26,10 @@ def new_run():
         pid = int(path.name.rsplit("-", 1)[1])
         if os.path.exists(f"/proc/{pid}"):
             continue
-        for inner in sorted(path.rglob("*"), reverse=True):
-            inner.rmdir() if inner.is_dir() else inner.unlink()
-        path.rmdir()
-    latest = paths.RUNS / "latest"
-    latest.unlink(missing_ok=True)
-    latest.symlink_to(name)
+        shutil.rmtree(path, ignore_errors=True)     # another lab may do the same
+    link = paths.RUNS / f".latest-{os.getpid()}"
+    link.symlink_to(name)
+    link.rename(paths.RUNS / "latest")
     return directory
 
 
