@@ -162,6 +162,11 @@ int ferry_region_add(struct ferry_session *s, struct kvm_ferry_region_add *arg,
 	int ret;
 
 	mutex_lock(&s->setup_lock);
+	ret = -ESHUTDOWN;
+	if (ferry_session_ended(s)) {
+		ferry_because(why, ret, "the session has ended");
+		goto out;
+	}
 	ret = -EBUSY;
 	if (ferry_session_state(s) != KVM_FERRY_STATE_SETUP) {
 		ferry_because(why, ret, "regions can be added before START only");

@@ -52,6 +52,8 @@ static int check_channel_locked(struct ferry_session *s, const struct kvm_ferry_
 				struct ferry_reason *why)
 {
 	lockdep_assert_held(&s->setup_lock);
+	if (ferry_session_ended(s))
+		return ferry_because(why, -ESHUTDOWN, "the session has ended");
 	if (ferry_session_state(s) != KVM_FERRY_STATE_SETUP)
 		return ferry_because(why, -EBUSY, "channels can be added before START only");
 	if (arg->kind > KVM_FERRY_CHANNEL_DATA)
