@@ -42,8 +42,9 @@ enum ferry_verify_state {
  * by operators who found it by id. The file's release ends the session, stops
  * its threads and drops everything but this struct (ferry_session_destroy()).
  *
- * Lock order: setup_lock -> dirty.map_lock -> channel.tx_lock -> state_lock.
- * mmap_lock is taken inside none of them but setup_lock.
+ * Lock order: setup_lock -> dirty.map_lock -> own_lock -> channel.tx_lock ->
+ * pipe.lock -> state_lock. mmap_lock is taken inside none of them but setup_lock
+ * and (by a copy from or to the VMM) pipe.lock.
  */
 struct ferry_session {
 	struct kref ref;
@@ -126,7 +127,7 @@ u32 ferry_session_list(u64 __user *ids, u32 room, int *err);
 
 /*
  * Moves the state machine on. Returns 0, or -EBUSY or -ESHUTDOWN as
- * ferry_state_next() says. ERROR, ABORT and CLOSE go through
+ * ferry_state_next() says. ERROR, REFUSED, ABORT and CLOSE go through
  * ferry_session_end(), which also keeps the reason and wakes everybody.
  */
 int ferry_session_step(struct ferry_session *s, enum ferry_step step);

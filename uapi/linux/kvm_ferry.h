@@ -595,7 +595,7 @@ struct kvm_ferry_start {
 
 /* Bits of @out_events. Each is told once, and again when it comes anew. */
 #define KVM_FERRY_EVENT_STATE		(1U << 0) /* @out_state has changed */
-#define KVM_FERRY_EVENT_PASS		(1U << 1) /* a pass has ended */
+#define KVM_FERRY_EVENT_PASS		(1U << 1) /* a pass has ended (sink: has begun) */
 #define KVM_FERRY_EVENT_CONVERGED	(1U << 2) /* source: predicted downtime is within the limit */
 #define KVM_FERRY_EVENT_STATE_DATA	(1U << 3) /* sink: VMM state can be received */
 
