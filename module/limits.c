@@ -113,7 +113,10 @@ int ferry_limits(struct ferry_session *s, struct kvm_ferry_limits *l, struct fer
 
 int ferry_abort(struct ferry_session *s, struct ferry_reason *why)
 {
-	int ret = ferry_session_end(s, FERRY_STEP_ABORT, -ECANCELED, "the migration was aborted on this side");
+	/* The peer is told this sentence too, so it names the side. */
+	int ret = ferry_session_end(s, FERRY_STEP_ABORT, -ECANCELED,
+				    "the VMM or an operator at the %s aborted it",
+				    ferry_session_is_source(s) ? "source" : "sink");
 
 	if (ret == -EBUSY)
 		return ferry_because(why, ret, "COMMIT was sent: the sink may own the guest; wait for its answer");

@@ -227,7 +227,8 @@ u32 ferry_session_list(u64 __user *ids, u32 room, int *err)
 static void session_destroy(struct ferry_session *s)
 {
 	xa_erase(&sessions, s->id);
-	ferry_session_end(s, FERRY_STEP_CLOSE, -ECANCELED, "the session was closed");
+	ferry_session_end(s, FERRY_STEP_CLOSE, -ECANCELED, "the VMM at the %s closed the session",
+			  ferry_session_is_source(s) ? "source" : "sink");
 	if (s->main_task) {
 		kthread_stop(s->main_task);
 		put_task_struct(s->main_task);
