@@ -249,10 +249,11 @@ static void main_loop(struct vm *vm, struct control *control, int signals)
 			{ .fd = input && serial_room(vm) ? STDIN_FILENO : -1, .events = POLLIN },
 		};
 		unsigned int count = control_poll_add(control, pfd + 3);
+		bool settled = migration_settled(vm);
 		uint64_t wakeups;
 
 		if (vm->opt->exit_when_gone && vm_run_state(vm) == MV_GONE &&
-		    !migration_active(vm) && !control_has_clients(control))
+		    settled && !control_has_clients(control))
 			break;
 		if (poll(pfd, 3 + count, FLUSH_MS) < 0 && errno != EINTR)
 			err(1, "poll");

@@ -22,6 +22,9 @@
 #include <string.h>
 #include "migrate.h"
 
+/* An ended session is kept open so long: who watches it looks once a second or so. */
+#define LINGER_NS	2000000000ULL
+
 void migration_init(struct vm *vm)
 {
 	struct migration *m = calloc(1, sizeof(*m));
@@ -125,17 +128,42 @@ static void take_back(struct vm *vm)
 		warnx("the dirty rings cannot be emptied: %s", strerror(-ret));
 }
 
+static void end_session(struct migration *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->active = false;
+	m->ended_ns = mv_now_ns();
+	pthread_mutex_unlock(&m->lock);
+	vm_wake(m->vm);
+}
+
+/* The main thread's: of a session that has ended. */
 static void close_session(struct migration *m)
 {
 	struct ferry_session *s;
 
+	if (m->thread_valid)
+		pthread_join(m->thread, NULL);
+	m->thread_valid = false;
 	pthread_mutex_lock(&m->lock);
 	s = m->session;
 	m->session = NULL;
-	m->active = false;
 	pthread_mutex_unlock(&m->lock);
 	ferry_session_close(s);
-	vm_wake(m->vm);
+}
+
+bool migration_settled(struct vm *vm)
+{
+	struct migration *m = vm->migration;
+	bool open, due;
+
+	pthread_mutex_lock(&m->lock);
+	open = m->session;
+	due = open && !m->active && mv_now_ns() - m->ended_ns > LINGER_NS;
+	pthread_mutex_unlock(&m->lock);
+	if (due)
+		close_session(m);
+	return !open || due;
 }
 
 /* Fills @e with why the session ended; what it says is better than what we know. */
@@ -237,7 +265,7 @@ static void *source_main(void *arg)
 		vm_resume(vm);
 	if (ret)
 		warnx("migration failed: %s", e.text);
-	close_session(m);
+	end_session(m);
 	return NULL;
 }
 
@@ -258,6 +286,7 @@ static int take_guest(struct migration *m, struct mv_error *e)
 	ret = ferry_session_recv_state_all(s, &data, &len);
 	if (ret)
 		return session_fail(s, ret, "receiving the VM's state", e);
+	m->spoilt = true;
 	ret = state_load(m->vm, data, len, received_ns, e);
 	free(data);
 	if (ret)
@@ -273,6 +302,7 @@ static void *sink_main(void *arg)
 	int ret = take_guest(m, &e);
 
 	if (!ret) {
+		m->spoilt = false;
 		vm_resume(m->vm);
 		vm_wake(m->vm);
 	} else {
@@ -281,7 +311,7 @@ static void *sink_main(void *arg)
 	remember(m, ret ? &e : NULL);
 	if (ret)
 		warnx("receiving failed: %s", e.text);
-	close_session(m);
+	end_session(m);
 	return NULL;
 }
 
@@ -320,9 +350,10 @@ int migration_begin(struct vm *vm, bool source, struct json_object *request, con
 	ret = check_begin(vm, source, request, nr_fds, e);
 	if (ret)
 		return ret;
-	if (m->thread_valid)
-		pthread_join(m->thread, NULL);
-	m->thread_valid = false;
+	close_session(m);
+	if (m->spoilt)
+		vm_renew(vm);
+	m->spoilt = false;
 	if (!m->dev) {
 		ret = ferry_device_open(&m->dev);
 		if (ret)
@@ -385,14 +416,13 @@ int migration_cancel(struct vm *vm, struct mv_error *e)
 	int ret = 0;
 
 	pthread_mutex_lock(&m->lock);
-	if (!m->session)
-		mv_fail(e, ENOENT, "no migration is under way");
-	else
+	if (!m->active) {
+		ret = mv_fail(e, ENOENT, "no migration is under way");
+	} else {
 		ret = ferry_session_abort(m->session);
-	if (!m->session)
-		ret = -ENOENT;
-	else if (ret)
-		migration_ferry_fail(e, ret, "cancel");
+		if (ret)
+			migration_ferry_fail(e, ret, "cancel");
+	}
 	pthread_mutex_unlock(&m->lock);
 	return ret;
 }
@@ -412,8 +442,7 @@ void migration_free(struct vm *vm)
 
 	/* Refused once COMMIT was sent: then the answer, or its absence, ends it. */
 	migration_cancel(vm, &e);
-	if (m->thread_valid)
-		pthread_join(m->thread, NULL);
+	close_session(m);
 	ferry_device_close(m->dev);
 	pthread_mutex_destroy(&m->lock);
 	free(m);

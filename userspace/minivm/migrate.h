@@ -13,11 +13,15 @@ struct migration {
 	struct ferry_device *dev;
 	bool source;
 	pthread_t thread;
-	bool thread_valid;	/* there is a thread to join; main thread only */
+	/* the main thread's */
+	bool thread_valid;	/* there is a thread to join */
+	/* the migration's thread's while there is one */
+	bool spoilt;		/* sink: a state was loaded in vain */
 
 	pthread_mutex_t lock;	/* protects: all below */
 	bool active;
-	struct ferry_session *session;
+	struct ferry_session *session;	/* stays a while after the end: operators look at it */
+	uint64_t ended_ns;
 	/* what the session said last */
 	bool known;
 	struct kvm_ferry_stats stats;

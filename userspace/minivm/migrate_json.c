@@ -79,7 +79,7 @@ int migration_set(struct vm *vm, struct json_object *request, struct mv_error *e
 	int ret;
 
 	pthread_mutex_lock(&m->lock);
-	if (m->session)
+	if (m->active)
 		ret = migration_limits(m->session, m->source, request, e);
 	else
 		ret = mv_fail(e, ENOENT, "no migration is under way");

@@ -138,6 +138,7 @@ struct vm {
 /* vm.c */
 void vm_create(struct vm *vm, const struct mv_options *opt);
 void vm_destroy(struct vm *vm);
+void vm_renew(struct vm *vm);
 void *vm_gpa(struct vm *vm, uint64_t gpa, uint64_t len);
 int vm_log_dirty(struct vm *vm, bool on, struct mv_error *e);
 int vm_reap_rings(struct vm *vm);
@@ -206,6 +207,8 @@ int migration_begin(struct vm *vm, bool source, struct json_object *request, con
 int migration_cancel(struct vm *vm, struct mv_error *e);
 int migration_set(struct vm *vm, struct json_object *request, struct mv_error *e);
 bool migration_active(struct vm *vm);
+/* Closes what has ended a while ago. Returns false as long as something is open. */
+bool migration_settled(struct vm *vm);
 /* What the control socket tells of the present session, or else of the last one; or NULL. */
 struct json_object *migration_status(struct vm *vm);
 /* From a vCPU thread: ends the session that is under way; the guest runs on. */

@@ -104,15 +104,11 @@ static int set_memslot(struct vm *vm, unsigned int i, uint32_t flags)
 static void add_region(struct vm *vm, const char *name, uint64_t gpa, uint64_t size)
 {
 	struct mv_region *r = &vm->regions[vm->nr_regions];
-	int ret;
 
 	r->name = name;
 	r->gpa = gpa;
 	r->size = size;
 	r->hva = map_memory(vm->opt, name, size);
-	ret = set_memslot(vm, vm->nr_regions, 0);
-	if (ret)
-		errx(1, "KVM refuses guest memory: %s", strerror(-ret));
 	vm->nr_regions++;
 }
 
@@ -153,12 +149,54 @@ static void create_vcpu(struct vm *vm, unsigned int i)
 	cpuid_setup(vm, v);
 }
 
-void vm_create(struct vm *vm, const struct mv_options *opt)
+/* All that is KVM's, around memory that is there. */
+static void create_machine(struct vm *vm)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
-	uint64_t low = opt->memory < MINIVM_LOW_MAX ? opt->memory : MINIVM_LOW_MAX;
 	unsigned long identity = IDENTITY_MAP;
 	unsigned int i;
+	int ret;
+
+	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
+	if (vm->fd < 0)
+		err(1, "cannot create a VM");
+	ret = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+	vm->xsave_size = ret > (int)sizeof(struct kvm_xsave) ? ret : (int)sizeof(struct kvm_xsave);
+
+	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) ||
+	    ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDR))
+		err(1, "cannot place KVM's own pages");
+	enable_ring(vm);
+	if (ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0))
+		err(1, "cannot create the interrupt controllers");
+	if (ioctl(vm->fd, KVM_CREATE_PIT2, &pit))
+		err(1, "cannot create the timer");
+	for (i = 0; i < vm->nr_regions; i++) {
+		ret = set_memslot(vm, i, 0);
+		if (ret)
+			errx(1, "KVM refuses guest memory: %s", strerror(-ret));
+	}
+	for (i = 0; i < vm->opt->cpus; i++)
+		create_vcpu(vm, i);
+	vm->nr_vcpus = vm->opt->cpus;
+}
+
+static void destroy_machine(struct vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->nr_vcpus; i++) {
+		ferry_ring_free(vm->vcpus[i].ring);
+		munmap(vm->vcpus[i].run, vm->run_size);
+		close(vm->vcpus[i].fd);
+	}
+	memset(vm->vcpus, 0, sizeof(vm->vcpus));
+	close(vm->fd);
+}
+
+void vm_create(struct vm *vm, const struct mv_options *opt)
+{
+	uint64_t low = opt->memory < MINIVM_LOW_MAX ? opt->memory : MINIVM_LOW_MAX;
 	int ret;
 
 	memset(vm, 0, sizeof(*vm));
@@ -181,38 +219,30 @@ void vm_create(struct vm *vm, const struct mv_options *opt)
 	if (ret < 0)
 		err(1, "KVM_GET_VCPU_MMAP_SIZE");
 	vm->run_size = ret;
-	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
-	if (vm->fd < 0)
-		err(1, "cannot create a VM");
-	ret = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
-	vm->xsave_size = ret > (int)sizeof(struct kvm_xsave) ? ret : (int)sizeof(struct kvm_xsave);
-
-	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) ||
-	    ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDR))
-		err(1, "cannot place KVM's own pages");
-	enable_ring(vm);
-	if (ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0))
-		err(1, "cannot create the interrupt controllers");
-	if (ioctl(vm->fd, KVM_CREATE_PIT2, &pit))
-		err(1, "cannot create the timer");
 	add_region(vm, "ram", 0, low);
 	if (opt->memory > low)
 		add_region(vm, "ram-high", MINIVM_HIGH_BASE, opt->memory - low);
-	for (i = 0; i < opt->cpus; i++)
-		create_vcpu(vm, i);
-	vm->nr_vcpus = opt->cpus;
+	create_machine(vm);
+}
+
+/*
+ * Another machine around the same memory, for a sink that has loaded a state in
+ * vain: not all that a state sets in KVM is unset by loading the next one.
+ */
+void vm_renew(struct vm *vm)
+{
+	vcpus_join(vm);
+	destroy_machine(vm);
+	vm->quit = false;
+	create_machine(vm);
+	vcpus_start(vm);
 }
 
 void vm_destroy(struct vm *vm)
 {
 	unsigned int i;
 
-	for (i = 0; i < vm->nr_vcpus; i++) {
-		ferry_ring_free(vm->vcpus[i].ring);
-		munmap(vm->vcpus[i].run, vm->run_size);
-		close(vm->vcpus[i].fd);
-	}
-	close(vm->fd);
+	destroy_machine(vm);
 	close(vm->kvm_fd);
 	for (i = 0; i < vm->nr_regions; i++)
 		munmap(vm->regions[i].hva, vm->regions[i].size);
