@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """What "make check" looks at. Each lint counts as one test; a finding fails it."""
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -227,23 +228,30 @@ def every(series):
     yield f"no file over {MAX_LINES} lines", lint_length
 
 
+def run_lint(function):
+    """(lines found, seconds)"""
+    begin = time.monotonic()
+    try:
+        lines = function()
+    except (LabError, OSError, subprocess.SubprocessError) as err:
+        lines = str(err).splitlines()
+    return lines, time.monotonic() - begin
+
+
 def check(series=paths.KERNELS, only=None):
-    """Run the lints; return (passed, failed)."""
+    """Run the lints, as many at a time as there are processors; return (passed, failed)."""
     passed = failed = 0
-    for title, function in every(series):
-        if only and only not in title:
-            continue
-        begin = time.monotonic()
-        try:
-            lines = function()
-        except (LabError, OSError, subprocess.SubprocessError) as err:
-            lines = str(err).splitlines()
-        seconds = time.monotonic() - begin
-        if lines:
-            failed += 1
-            print(f"FAIL check {title} {seconds:.1f}s: {len(lines)} findings")
-            print("".join(f"    {line}\n" for line in lines[:200]), end="", flush=True)
-        else:
-            passed += 1
-            print(f"ok check {title} {seconds:.1f}s", flush=True)
+    checkpatch_program()        # fetched once, before several look for it
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        waiting = [(title, pool.submit(run_lint, function)) for title, function in every(series)
+                   if not only or only in title]
+        for title, future in waiting:
+            lines, seconds = future.result()
+            if lines:
+                failed += 1
+                print(f"FAIL check {title} {seconds:.1f}s: {len(lines)} findings")
+                print("".join(f"    {line}\n" for line in lines[:200]), end="", flush=True)
+            else:
+                passed += 1
+                print(f"ok check {title} {seconds:.1f}s", flush=True)
     return passed, failed
