@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -21,7 +20,6 @@
 #endif
 
 #define GOOD_RING_ENTRIES 4096
-#define GOOD_MEMLOCK (64ULL << 20)
 
 void check_kernel(struct check_list *list)
 {
@@ -222,25 +220,4 @@ void check_hugepages(struct check_list *list)
 			"with nx_huge_pages=off",
 			"pages with code are kept small, and made huge again only slowly");
 	check_thp(list);
-}
-
-void check_memlock(struct check_list *list)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_MEMLOCK, &limit))
-		return;
-	if (limit.rlim_cur == RLIM_INFINITY)
-		check_add(list, CHECK_OK, "memlock", NULL, "unlimited");
-	else if (!geteuid())
-		check_add(list, CHECK_OK, "memlock", NULL, "%llu KiB, which does not bind root",
-			  (unsigned long long)limit.rlim_cur / 1024);
-	else if (limit.rlim_cur >= GOOD_MEMLOCK)
-		check_add(list, CHECK_OK, "memlock", NULL, "%llu KiB for this user",
-			  (unsigned long long)limit.rlim_cur / 1024);
-	else
-		check_add(list, CHECK_WARN, "memlock", "for a VMM that does not run as root: "
-			  "raise 'memlock' in /etc/security/limits.conf, or LimitMEMLOCK= of its "
-			  "service, to 64 MiB or more (dirty rings are locked in memory)",
-			  "%llu KiB for this user", (unsigned long long)limit.rlim_cur / 1024);
 }

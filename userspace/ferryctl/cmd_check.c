@@ -44,7 +44,6 @@ int cmd_check(int argc, char **argv)
 	check_kvm(&list);
 	check_hugepages(&list);
 	check_network(&list);
-	check_memlock(&list);
 	print->checks(&list);
 	return check_worst(&list) == CHECK_FAIL ? CTL_NOT_READY : CTL_OK;
 }
