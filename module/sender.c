@@ -318,6 +318,11 @@ static int send_block(struct send_batch *b, struct ferry_region *r, u64 block)
 			break;
 		if (find_next_zero_bit(r->published, end, pfn) - pfn >= HOLE_RUN)
 			ret = send_hole(b, r, pfn, end - pfn, &skipped);
+		/*
+		 * The word may begin in a hole that was just told: a page that was
+		 * filled since comes as DATA behind its ZERO, which is the order in
+		 * which the sink takes the two kinds of a batch. Never the reverse.
+		 */
 		if (!ret && !skipped) {
 			pfn = round_down(pfn, BITS_PER_LONG);
 			ret = send_word(b, r, pfn);
