@@ -49,9 +49,10 @@ dkms-install:
 	rm -rf $(DKMS_SOURCE)
 	install -d $(DKMS_SOURCE)
 	cp -R COPYING Kbuild dkms.conf module uapi $(DKMS_SOURCE)/
-	$(DKMS) add $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION)
-	$(DKMS) build $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION) -k $(KVERSION)
-	$(DKMS) install $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION) -k $(KVERSION)
+	$(DKMS) status $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION) | grep -q . || \
+		$(DKMS) add $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION)
+	$(DKMS) build $(DKMS_FLAGS) --force -m kvm-ferry -v $(VERSION) -k $(KVERSION)
+	$(DKMS) install $(DKMS_FLAGS) --force -m kvm-ferry -v $(VERSION) -k $(KVERSION)
 
 dkms-remove:
 	$(DKMS) remove $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION) --all

@@ -7,7 +7,7 @@
 
 : >/tmp/console
 minivm --kernel /guest/bzImage --initrd /guest/initrd.cpio.gz --name demo \
-	--append "$(cat /guest/cmdline) ferry.load=$4 ferry.mem=$2 ferry.report=500" \
+	--append "$(cat /guest/cmdline) ferry.load=$4 ferry.mem=$2 ferry.report=1000" \
 	--cpus "$3" --memory "${1}M" --control /run/vm --console /tmp/console \
 	2>/tmp/minivm.err &
 vmm=$!
@@ -20,7 +20,7 @@ guest_said()
 	has_line /tmp/console "$1"
 }
 wait_for 120 guest_said "FERRY-GUEST ready"
-wait_for 60 guest_said "FERRY-GUEST seq=6 "
+wait_for 60 guest_said "FERRY-GUEST seq=3 "
 vmcmd /run/vm '{"cmd":"input","text":"gap reset\n"}' >/dev/null || fail "minivm took no input"
 wait_for 20 guest_said "FERRY-GUEST gap reset"
 echo "The guest runs here, with $3 vCPUs. It checks its memory all the time."

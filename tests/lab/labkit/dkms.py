@@ -14,20 +14,26 @@ import shutil
 from . import initramfs, kernels, paths, runner, verdict
 from .ui import LabError, run
 
+# $1: where the modules shall go; then for each kernel its release, headers, modules.
 SCRIPT = r"""set -e
+out=$1
+shift
 mount -t tmpfs tmpfs /usr/src
 mount -t tmpfs tmpfs /var/lib/dkms
 mount -t tmpfs tmpfs /lib/modules
-mkdir /lib/modules/$release
-ln -s $headers /lib/modules/$release/build
-cp $modules/modules.order $modules/modules.builtin /lib/modules/$release/
-make dkms-install KVERSION=$release || {
-	cat /var/lib/dkms/kvm-ferry/*/build/make.log
-	exit 1
-}
-dkms status -m kvm-ferry -k $release | tee /dev/stderr | grep -q ': installed'
-modinfo -k $release -F version kvm_ferry
-cp "$(modinfo -k $release -F filename kvm_ferry)" $out/
+while [ $# -gt 0 ]; do
+	mkdir -p "/lib/modules/$1" "$out/$1"
+	ln -s "$2" "/lib/modules/$1/build"
+	cp "$3/modules.order" "$3/modules.builtin" "/lib/modules/$1/"
+	make dkms-install KVERSION="$1" || {
+		cat /var/lib/dkms/kvm-ferry/*/build/make.log
+		exit 1
+	}
+	dkms status -m kvm-ferry -k "$1" | grep ': installed'
+	modinfo -k "$1" -F version kvm_ferry
+	cp "$(modinfo -k "$1" -F filename kvm_ferry)" "$out/$1/"
+	shift 3
+done
 make dkms-remove
 left=$(find /lib/modules -name 'kvm_ferry*'; ls /usr/src; dkms status -m kvm-ferry)
 test -z "$left" || { echo "dkms-remove left: $left"; exit 1; }
@@ -42,26 +48,28 @@ def build_id(path):
     return match[1]
 
 
-def install_and_remove(kernel):
-    """Returns the module that DKMS installed."""
-    out = paths.BUILD / "dkms" / kernel.release
+def install_and_remove(chosen):
+    """Installs for all CHOSEN kernels, then removes; {release: the module that was installed}."""
+    out = paths.BUILD / "dkms"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    env = dict(os.environ, release=kernel.release, headers=str(kernel.headers),
-               modules=str(kernel.modules), out=str(out))
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     env["PATH"] += ":/usr/sbin:/sbin"
     namespace = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-r", "--mount"]
     script = out / "script"
     script.write_text(SCRIPT)
-    log = run([*namespace, "sh", script], f"DKMS for {kernel.release}", cwd=paths.TOP, env=env,
-              timeout=600)
+    words = [w for k in chosen for w in (k.release, k.headers, k.modules)]
+    log = run([*namespace, "sh", script, out, *words], "DKMS", cwd=paths.TOP, env=env,
+              timeout=900)
     (out / "log").write_text(log)
-    installed = [p for p in out.iterdir() if p.name.startswith("kvm_ferry.ko")]
-    module = out / "kvm_ferry.ko"
-    data = initramfs.unpacked_module(installed[0])
-    installed[0].unlink()
-    module.write_bytes(data)
-    return module
+    modules = {}
+    for kernel in chosen:
+        installed = next((out / kernel.release).glob("kvm_ferry.ko*"))
+        data = initramfs.unpacked_module(installed)
+        installed.unlink()
+        modules[kernel.release] = out / kernel.release / "kvm_ferry.ko"
+        modules[kernel.release].write_bytes(data)
+    return modules
 
 
 class LoadedTest:
@@ -75,28 +83,28 @@ class LoadedTest:
 
 def check(series=paths.KERNELS):
     """Print a line a test; return (passed, failed)."""
-    passed = failed = 0
+    chosen = [kernels.get(one) for one in series]
+    title = f"dkms-install for {', '.join(k.release for k in chosen)}, dkms-remove"
+    try:
+        modules = install_and_remove(chosen)
+    except LabError as err:
+        print(f"FAIL {title}\n{err}", flush=True)
+        return 0, 1
+    print(f"ok {title}", flush=True)
+    passed, failed = 1, 0
     directory = runner.new_run()
-    for one in series:
-        kernel = kernels.get(one)
+    for kernel in chosen:
+        test = LoadedTest(modules[kernel.release])
+        files = {f"lib/modules/{kernel.release}/updates/dkms/kvm_ferry.ko":
+                 modules[kernel.release], "lab/loaded.sh": paths.LAB / "host" / "loaded.sh"}
         try:
-            module = install_and_remove(kernel)
-        except LabError as err:
-            print(f"FAIL {one} dkms: install and remove\n{err}", flush=True)
-            failed += 1
-            continue
-        print(f"ok {one} dkms: install and remove", flush=True)
-        passed += 1
-        files = {f"lib/modules/{kernel.release}/updates/dkms/kvm_ferry.ko": module,
-                 "lab/loaded.sh": paths.LAB / "host" / "loaded.sh"}
-        try:
-            boot = runner.Boot(directory / one, one, files=files, module=False)
+            boot = runner.Boot(directory / kernel.series, kernel.series, files=files, module=False)
             try:
-                result, _ = runner.run_one(boot, LoadedTest(module), one, 1)
+                result, _ = runner.run_one(boot, test, kernel.series, 1)
             finally:
                 boot.close()
         except LabError as err:
-            result = verdict.Result(LoadedTest(module), one)
+            result = verdict.Result(test, kernel.series)
             result.problems, result.failed = [str(err)], 1
         runner.show(result, verbose=False)
         passed += result.passed
