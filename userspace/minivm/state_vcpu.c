@@ -97,10 +97,15 @@ static int save_cpuid(struct vcpu *v, struct state_buf *b, struct mv_error *e)
 	if (!c)
 		return mv_fail(e, ENOMEM, "no memory for the features of vCPU %u", v->index);
 	c->nent = CPUID_MAX_ENTRIES;
-	if (ioctl(v->fd, KVM_GET_CPUID2, c))
+	if (ioctl(v->fd, KVM_GET_CPUID2, c)) {
 		ret = mv_fail(e, errno, "cannot save the features of vCPU %u", v->index);
-	else
-		state_put(b, STATE_CPUID, v->index, c->entries, c->nent * sizeof(c->entries[0]));
+		goto out;
+	}
+	/* Linux 6.1 does not say how many there are: the rest is as we made it, zero. */
+	while (c->nent > 1 && !c->entries[c->nent - 1].function && !c->entries[c->nent - 1].eax)
+		c->nent--;
+	state_put(b, STATE_CPUID, v->index, c->entries, c->nent * sizeof(c->entries[0]));
+out:
 	free(c);
 	return ret;
 }
