@@ -4,12 +4,16 @@
  * channel. Only kernel tasks of ours send: a caller's signal could tear a
  * message in two.
  */
+#include <linux/delay.h>
 #include <linux/ktime.h>
 #include <linux/sched/mm.h>
 
 #include "control.h"
 #include "session.h"
 #include "verify.h"
+
+/* Milliseconds that an ABORT waits for another message to be sent. */
+#define ABORT_TRIES 20
 
 static u8 *body_of(struct ferry_channel *ch)
 {
@@ -217,19 +221,24 @@ int ferry_control_verify_result(struct ferry_session *s)
 }
 
 /*
- * If somebody is sending, the peer takes nothing or is told something else: it
- * will see the connection go.
+ * Somebody may be sending: for a moment, or for as long as the peer takes
+ * nothing. Then it will see the connection go.
  */
 void ferry_control_abort(struct ferry_session *s)
 {
 	struct ferry_channel *ch = READ_ONCE(s->control);
 	struct ferry_msg_abort m = {};
+	int tries = 0;
 	size_t len;
 
 	/* Behind COMMIT it would be no abort any more. */
-	if (!ch || !READ_ONCE(s->started_at) || READ_ONCE(s->commit_sent) ||
-	    !mutex_trylock(&ch->tx_lock))
+	if (!ch || !READ_ONCE(s->started_at) || READ_ONCE(s->commit_sent))
 		return;
+	while (!mutex_trylock(&ch->tx_lock)) {
+		if (++tries > ABORT_TRIES)
+			return;
+		usleep_range(1000, 2000);
+	}
 	spin_lock(&s->state_lock);
 	m.error = -s->failure.error;
 	strscpy(m.reason, s->failure.text, sizeof(m.reason));

@@ -35,17 +35,26 @@ struct sink_batch {
 	struct bio_vec bv[FERRY_WIRE_MAX_BATCH_PAGES];
 };
 
-static int refuse(struct ferry_session *s, int error, const char *ours, const char *theirs,
-		  const char *name)
+static int refuse(struct ferry_session *s, u32 i, const struct ferry_region *r,
+		  const struct ferry_msg_region *m)
 {
-	ferry_session_fail(s, error, "peer's region '%s' is %s, ours is %s", name, theirs, ours);
-	return error;
+	char ours[24], theirs[24];
+
+	if (!r)
+		ferry_session_fail(s, -EREMCHG, "peer's region '%s' is one more than ours", m->name);
+	else if (r->id != m->id || strcmp(r->name, m->name))
+		ferry_session_fail(s, -EREMCHG, "peer's region number %u is '%s' with id %llu, ours is '%s' with id %u",
+				   i, m->name, m->id, r->name, r->id);
+	else
+		ferry_session_fail(s, -EREMCHG, "peer's region '%s' is %s, ours is %s", m->name,
+				   ferry_size_text(theirs, sizeof(theirs), m->length),
+				   ferry_size_text(ours, sizeof(ours), r->nr_pages * PAGE_SIZE));
+	return -EREMCHG;
 }
 
 /* The regions must be the same, in the same order: their numbers are the wire's. */
 static int check_regions(struct ferry_session *s, const u8 *body, size_t len, u32 nr)
 {
-	char ours[24], theirs[24];
 	struct ferry_msg_region m;
 	const char *why;
 	u32 i;
@@ -58,12 +67,9 @@ static int check_regions(struct ferry_session *s, const u8 *body, size_t len, u3
 			return -EPROTO;
 		}
 		r = i < s->nr_regions ? s->regions[i] : NULL;
-		if (!r || r->id != m.id || strcmp(r->name, m.name))
-			return refuse(s, -EREMCHG, r ? r->name : "missing", "region number", m.name);
-		if (r->nr_pages * PAGE_SIZE != m.length)
-			return refuse(s, -EREMCHG,
-				      ferry_size_text(ours, sizeof(ours), r->nr_pages * PAGE_SIZE),
-				      ferry_size_text(theirs, sizeof(theirs), m.length), m.name);
+		if (!r || r->id != m.id || strcmp(r->name, m.name) ||
+		    r->nr_pages * PAGE_SIZE != m.length)
+			return refuse(s, i, r, &m);
 	}
 	if (nr < s->nr_regions) {
 		ferry_session_fail(s, -EREMCHG, "the peer has no region '%s'", s->regions[nr]->name);
