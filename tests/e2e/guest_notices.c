@@ -4,7 +4,7 @@
  * its memory is spoilt from outside, as a bad migration would do it, and it must
  * name the fault.
  *
- * lab: cpus=2 mem=1024 timeout=120 module=no leak=8192 alone=yes
+ * lab: cpus=1 mem=1024 timeout=120 module=no leak=8192 alone=yes
  * lab: sources=tap.c
  */
 #define _GNU_SOURCE
