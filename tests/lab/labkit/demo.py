@@ -152,7 +152,7 @@ def demo(series, memory=256, filled=64, cpus=2, load="light"):
     say("starting two hosts ...")
     watcher = Watcher()
     files = {f"lab/{n}": paths.LAB / "host" / n for n in ("demo.source.sh", "demo.sink.sh")}
-    boot = runner.Boot(runner.new_run() / "demo", series, hosts=2, cpus=2, mem=1024,
+    boot = runner.Boot(runner.new_run() / "demo", series, hosts=2, cpus=1, mem=1024,
                        on_output=watcher, files=files)
     test = DemoTest(memory, filled, cpus, load)
     try:
