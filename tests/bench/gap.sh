@@ -50,7 +50,7 @@ while [ "$at" -lt "$moves" ]; do
 	idle=$(value "$at" gap_max_ms)
 
 	reset_gap "$at"
-	ferryctl migrate "/tmp/vm$at" tcp:127.0.0.1:7000 --channels 1 --json >/tmp/migrated 2>&1 ||
+	ferryctl migrate "/tmp/vm$at" tcp:127.0.0.1:7000 --channels 1 --downtime 30ms --json >/tmp/migrated 2>&1 ||
 		fail "it did not move: $(cat /tmp/migrated)"
 	wait "$receiver" || fail "it did not arrive: $(cat /tmp/received)"
 	wait_for 60 said "$next" seq= 3
