@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * VMMs that are processes of their own: each goes to a state of a migration,
+ * stays there, and does what it is told. For tests that take one of them away.
+ */
+#ifndef FAULT_VMM_H
+#define FAULT_VMM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "pair.h"
+
+#define VMM_BYTES	(32 * MIB)
+
+/* What a VMM can be asked. */
+enum vmm_order {
+	VMM_ABORT = 'a',	/* ferry_session_abort() */
+	VMM_COMMIT = 'c',	/* ferry_session_commit() */
+	VMM_WAIT = 'w',		/* until the session has ended */
+	VMM_QUIT = 'q',		/* exit, the session still open */
+};
+
+/**
+ * struct vmm_answer - what it tells, after its way there and after each order
+ * @err: of the call, negative
+ * @state: of the session
+ * @error: that ended it, positive
+ * @id: of the session
+ * @whole: source: its memory is what it was
+ * @reason: why the session ended
+ */
+struct vmm_answer {
+	int32_t err;
+	uint32_t state;
+	uint32_t error;
+	uint64_t id;
+	bool whole;
+	char reason[KVM_FERRY_REASON_LEN];
+};
+
+struct vmm {
+	pid_t pid;
+	int socket;
+	uint64_t id;
+	enum kvm_ferry_role role;
+};
+
+/**
+ * struct vmm_pair - both VMMs of a migration
+ * @end: by role
+ */
+struct vmm_pair {
+	struct vmm end[2];
+};
+
+/* How to make connected sockets; pair_sockets() is one. */
+typedef void (*vmm_connect_fn)(int fds[2]);
+
+/*
+ * Starts both, and lets the one of @role get to @state and the other one as far
+ * as that takes. A source that is asked to be COMMITTING has sent its state and
+ * waits for VMM_COMMIT: its session is PAUSED.
+ */
+void vmms_start(struct vmm_pair *p, enum kvm_ferry_role role, enum kvm_ferry_state state,
+		unsigned int timeout_ms, vmm_connect_fn connect);
+/* Tells it to do something; the answer is to be heard. */
+void vmm_tell(struct vmm *v, enum vmm_order order);
+/* Waits for its answer; bails out after 30 s. */
+struct vmm_answer vmm_hear(struct vmm *v);
+struct vmm_answer vmm_ask(struct vmm *v, enum vmm_order order);
+/* Waits until it is gone, and its session's tasks too; false: they stay. */
+bool vmm_gone(struct vmm *v);
+void vmms_stop(struct vmm_pair *p);
+const char *vmm_state_name(enum kvm_ferry_state state);
+
+#endif
