@@ -244,6 +244,8 @@ void ferry_control_abort(struct ferry_session *s)
 	strscpy(m.reason, s->failure.text, sizeof(m.reason));
 	spin_unlock(&s->state_lock);
 	m.length = strlen(m.reason);
+	/* A peer that takes nothing must not keep our memory. */
+	WRITE_ONCE(ch->hurry, true);
 	len = ferry_wire_put_abort(body_of(ch), &m);
 	ferry_msg_send_locked(ch, FERRY_MSG_ABORT, len, NULL, 0, 0);
 	mutex_unlock(&ch->tx_lock);

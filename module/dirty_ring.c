@@ -55,12 +55,13 @@ int ferry_vm_file_check(struct file *file, struct ferry_reason *why)
 	return 0;
 }
 
-static void stage(struct ferry_session *s, struct ferry_region *r, u64 pfn)
+/* Whether the page was not staged yet. This runs once an entry: keep it short. */
+static bool stage(struct ferry_region *r, u64 pfn)
 {
 	if (__test_and_set_bit(pfn, r->staged))
-		return;
+		return false;
 	__set_bit(pfn / FERRY_BLOCK_PAGES, r->staged_blocks);
-	WRITE_ONCE(s->stats.staged, s->stats.staged + 1);
+	return true;
 }
 
 /*
@@ -70,7 +71,7 @@ static void stage(struct ferry_session *s, struct ferry_region *r, u64 pfn)
 static int harvest_ring(struct ferry_session *s, struct ferry_ring *ring, bool tracking)
 {
 	struct ferry_slot_map *map = NULL;
-	u32 last_slot = 0, taken = 0;
+	u32 last_slot = 0, taken = 0, staged = 0;
 
 	lockdep_assert_held(&s->dirty.map_lock);
 	while (taken < ring->entries) {
@@ -94,12 +95,13 @@ static int harvest_ring(struct ferry_session *s, struct ferry_ring *ring, bool t
 			tracking = false;
 		}
 		if (tracking)
-			stage(s, map->region, map->first + offset);
+			staged += stage(map->region, map->first + offset);
 		/* KVM may take the entry back as soon as it sees this. */
 		smp_store_release(&e->flags, KVM_DIRTY_GFN_F_RESET);
 		ring->fetch++;
 		taken++;
 	}
+	WRITE_ONCE(s->stats.staged, s->stats.staged + staged);
 	ring->taken = taken;
 	return taken;
 }

@@ -175,12 +175,13 @@ static int push(struct ferry_channel *ch, struct loop_piece *p)
 	struct ferry_session *s = ch->session;
 	struct loop_pair *pair = to_loop(ch)->pair;
 	struct loop_end *to = &pair->end[!to_loop(ch)->side];
+	long timeout = READ_ONCE(ch->hurry) ? 0 : nsecs_to_jiffies(s->peer_silence_ns);
 	int ret = 0;
 
 	if (!p)
 		return -ENOMEM;
 	if (!wait_event_timeout(pair->wait, READ_ONCE(to->queued) < s->inflight_bytes ||
-				is_closed(pair), nsecs_to_jiffies(s->peer_silence_ns)))
+				is_closed(pair), timeout))
 		ret = -ETIMEDOUT;
 	spin_lock(&pair->lock);
 	if (is_closed(pair)) {

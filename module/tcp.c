@@ -131,10 +131,10 @@ static int send_error(int ret)
 	return ret == -EAGAIN ? -ETIMEDOUT : ret;
 }
 
-static int send_head(struct socket *sock, const void *head, size_t len, bool more)
+static int send_head(struct socket *sock, const void *head, size_t len, int flags)
 {
 	while (len) {
-		struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0) };
+		struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | flags };
 		struct kvec vec = { .iov_base = (void *)head, .iov_len = len };
 		int ret = kernel_sendmsg(sock, &msg, &vec, 1, len);
 
@@ -164,7 +164,8 @@ static int tcp_send(struct ferry_channel *ch, const void *head, size_t len,
 		    struct bio_vec *bv, unsigned int nr, size_t bytes)
 {
 	struct socket *sock = to_tcp(ch)->sock;
-	int ret = send_head(sock, head, len, bytes);
+	int flags = (bytes ? MSG_MORE : 0) | (READ_ONCE(ch->hurry) ? MSG_DONTWAIT : 0);
+	int ret = send_head(sock, head, len, flags);
 
 	while (!ret && bytes) {
 		int sent = ferry_sock_splice(sock, bv, nr, bytes, MSG_NOSIGNAL);

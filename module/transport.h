@@ -66,6 +66,7 @@ struct ferry_transport_ops {
  * @fence_light: hardly anything was sent before it in that pass
  * @acked_pass: source, data: last pass whose fence was acknowledged
  * @fenced_pass: sink, data: last pass whose fence was met
+ * @hurry: the session has ended: what is sent now is not waited for
  * @tx_activity: something was sent since the last look of the pinger
  */
 struct ferry_channel {
@@ -86,6 +87,7 @@ struct ferry_channel {
 	bool fence_light;
 	u32 acked_pass;
 	u32 fenced_pass;
+	bool hurry;
 	bool tx_activity;
 };
 
