@@ -12,7 +12,7 @@
 
 #include "pair.h"
 
-#define VMM_BYTES	(32 * MIB)
+#define VMM_BYTES	(16 * MIB)
 
 /* What a VMM can be asked. */
 enum vmm_order {
