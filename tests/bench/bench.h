@@ -130,6 +130,7 @@ struct source {
  * @begin: now_ns() when the first entry could be harvested
  * @end: now_ns() when the last byte was acknowledged
  * @cpu: busy time of this host's processors meanwhile
+ * @sent: pages that travelled
  * @entries: ring entries
  * @harvest_ns: taking them
  * @reset_ns: KVM_RESET_DIRTY_RINGS
@@ -138,6 +139,7 @@ struct figures {
 	uint64_t begin;
 	uint64_t end;
 	uint64_t cpu;
+	uint64_t sent;
 	uint64_t entries;
 	uint64_t harvest_ns;
 	uint64_t reset_ns;

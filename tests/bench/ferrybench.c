@@ -92,10 +92,10 @@ static void parse_mode(struct mode *m, const char *text)
 static void tell(const struct source *src, const struct mode *m, bool fresh,
 		 const struct figures *f)
 {
-	printf("bench {\"what\": \"move\", \"mode\": \"%s\", \"vm\": %d, \"fresh\": %d, \"bytes\": %zu, \"ns\": %llu, \"cpu_ns\": %llu, \"entries\": %llu, \"harvest_ns\": %llu, \"reset_ns\": %llu}\n",
+	printf("bench {\"what\": \"move\", \"mode\": \"%s\", \"vm\": %d, \"fresh\": %d, \"bytes\": %zu, \"ns\": %llu, \"cpu_ns\": %llu, \"sent\": %llu, \"entries\": %llu, \"harvest_ns\": %llu, \"reset_ns\": %llu}\n",
 	       m->name, src->vm != NULL, fresh, src->bytes,
 	       (unsigned long long)(f->end - f->begin), (unsigned long long)f->cpu,
-	       (unsigned long long)f->entries, (unsigned long long)f->harvest_ns,
+	       (unsigned long long)f->sent, (unsigned long long)f->entries, (unsigned long long)f->harvest_ns,
 	       (unsigned long long)f->reset_ns);
 	fflush(stdout);
 }

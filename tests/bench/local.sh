@@ -7,6 +7,10 @@
 mib=$1 fresh=$2 rounds=$3
 shift 3
 netns_pair
+# What one move learns about the path must not slow the next one down.
+for ns in src snk; do
+	ip netns exec $ns sysctl -q -w net.ipv4.tcp_no_metrics_save=1 || fail "no sysctl"
+done
 ip netns exec snk ferrybench sink 7100 &
 sink=$!
 ip netns exec src ferrybench source 10.78.0.2 7100 vm "$mib" "$fresh" "$rounds" "$@" ||

@@ -77,6 +77,7 @@ void ours_send(const struct source *src, const struct mode *m, int master, struc
 	must(ferry_session_send_state(s, "x", 1, true), "state", s);
 	must(ferry_session_commit(s), "commit", s);
 	must(ferry_session_stats(s, &st, sizeof(st)), "stats", s);
+	f->sent = st.out_ram_normal;
 	f->entries = st.out_ring_entries;
 	f->harvest_ns = st.out_harvest_ns;
 	f->reset_ns = st.out_reset_ns;

@@ -56,6 +56,7 @@ struct extent {
  * @nr_extents: in @extents
  * @nr_iov: in @iov
  * @nr_pages: with data
+ * @sent: pages, in all
  */
 struct sender {
 	const struct source *src;
@@ -68,6 +69,7 @@ struct sender {
 	unsigned int nr_extents;
 	unsigned int nr_iov;
 	unsigned int nr_pages;
+	uint64_t sent;
 };
 
 /* The kernel keeps a note of each MSG_ZEROCOPY until it is read. */
@@ -137,6 +139,7 @@ static void flush(struct sender *s)
 	    (ssize_t)(iov[0].iov_len + iov[1].iov_len))
 		die("sendmsg of a header: %s", strerror(errno));
 	send_pages(s);
+	s->sent += s->nr_pages;
 	s->nr_extents = 0;
 	s->nr_iov = 0;
 	s->nr_pages = 0;
@@ -264,8 +267,10 @@ void peer_send(const struct source *src, const struct mode *m, int master, struc
 		pthread_join(threads[i], NULL);
 	f->end = now_ns();
 	f->cpu = busy_ns() - cpu;
-	for (i = 0; i < m->channels; i++)
+	for (i = 0; i < m->channels; i++) {
+		f->sent += senders[i].sent;
 		close(senders[i].fd);
+	}
 	free(map);
 	free(senders);
 }
