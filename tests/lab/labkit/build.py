@@ -117,14 +117,15 @@ def build_tests():
                  "-o", target, *sources, *libs, "-pthread"], f"building {source.name}")
 
 
-def build(series=paths.KERNELS, module=True, user=True):
-    """Build the module for each kernel, and user space once; the tests always."""
+def build(series=paths.KERNELS, module=True, user=True, tests=True):
+    """Build the module for each kernel, user space once, and the tests, which link with it."""
     for one in series if module else ():
         build_module(kernels.get(one))
     if user:
         make_if_there("userspace")
         make_if_there("tests/guest")
-    build_tests()
+    if tests:
+        build_tests()
 
 
 def user_files():
