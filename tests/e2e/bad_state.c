@@ -246,17 +246,24 @@ static void bad_create(int dev)
 {
 	struct kvm_ferry_create good = { .size = sizeof(good), .vm_fd = -1, .role = KVM_FERRY_SINK }, c;
 
-	c = good, c.role = 2;
+	c = good;
+	c.role = 2;
 	refused(dev, KVM_FERRY_CREATE, &c, EOPNOTSUPP, "role 2", "a role that there is not");
-	c = good, c.dirty_source = 2, c.role = KVM_FERRY_SOURCE;
+	c = good;
+	c.dirty_source = 2;
+	c.role = KVM_FERRY_SOURCE;
 	refused(dev, KVM_FERRY_CREATE, &c, EOPNOTSUPP, "dirty source 2", "a dirty source that there is not");
-	c = good, c.dirty_source = KVM_FERRY_DIRTY_REPORT;
+	c = good;
+	c.dirty_source = KVM_FERRY_DIRTY_REPORT;
 	refused(dev, KVM_FERRY_CREATE, &c, EINVAL, "sink has no dirty source", "a sink with one");
-	c = good, strcpy((char *)c.name, "bell\a");
+	c = good;
+	strcpy((char *)c.name, "bell\a");
 	refused(dev, KVM_FERRY_CREATE, &c, EINVAL, "printable", "a name with a bell");
-	c = good, memset(c.name, 'x', sizeof(c.name));
+	c = good;
+	memset(c.name, 'x', sizeof(c.name));
 	refused(dev, KVM_FERRY_CREATE, &c, EINVAL, "does not end", "a name without an end");
-	c = good, c.name[3] = 'x';
+	c = good;
+	c.name[3] = 'x';
 	refused(dev, KVM_FERRY_CREATE, &c, EINVAL, "behind its end", "a name with bytes behind its end");
 }
 

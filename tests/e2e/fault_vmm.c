@@ -287,11 +287,9 @@ static bool has_tasks(uint64_t id)
 
 bool vmm_gone(struct vmm *v)
 {
-	pid_t ended = 0;
-
 	if (!v->pid)
 		return true;
-	if (!poll_until((ended = waitpid(v->pid, NULL, WNOHANG)) == v->pid))
+	if (!poll_until(waitpid(v->pid, NULL, WNOHANG) == v->pid))
 		return false;
 	v->pid = 0;
 	return poll_until(!has_tasks(v->id));
