@@ -22,7 +22,7 @@ check() {
 
 # The page as text without hyphens that mandoc put in.
 text() {
-	mandoc -T ascii -O width=200 "$1" | col -b
+	mandoc -T ascii -O width=200 "$1" | sed 's/.\x08//g'
 }
 
 for page in $pages; do
