@@ -78,6 +78,7 @@ static int set_limits_locked(struct ferry_session *s, const struct kvm_ferry_lim
 		spin_lock(&s->pace_lock);
 		ferry_pace_set_rate(&s->pace, l->max_bandwidth, ktime_get_ns());
 		spin_unlock(&s->pace_lock);
+		wake_up_all(&s->wait);
 	}
 	if (l->flags & KVM_FERRY_LIMIT_DOWNTIME)
 		WRITE_ONCE(s->downtime_limit_ns, l->downtime_limit_ns);
@@ -127,19 +128,22 @@ int ferry_abort(struct ferry_session *s, struct ferry_reason *why)
 
 /*
  * The debt is taken first, so that senders that wait at the same time wait one
- * behind the other; a limit that changes takes hold with the next batch.
+ * behind the other. A limit that changes lets those go that wait for the old
+ * one: what is left of the debt is the next batch's.
  */
 void ferry_pace_wait(struct ferry_session *s, u64 bytes)
 {
-	u64 ns;
+	u64 ns, rate;
 
 	if (!READ_ONCE(s->pace.rate))
 		return;
 	spin_lock(&s->pace_lock);
+	rate = s->pace.rate;
 	ns = ferry_pace_take(&s->pace, bytes, ktime_get_ns());
 	spin_unlock(&s->pace_lock);
 	if (!ns)
 		return;
 	atomic64_add(ns, &s->stats.pacing_ns);
-	wait_event_hrtimeout(s->wait, ferry_session_ended(s), ns_to_ktime(ns));
+	wait_event_hrtimeout(s->wait, ferry_session_ended(s) || READ_ONCE(s->pace.rate) != rate,
+			     ns_to_ktime(ns));
 }

@@ -9,6 +9,7 @@
  * here: a shift-and-subtract loop that runs only where 64 bits do not do.
  */
 #include <linux/math64.h>
+#include <linux/minmax.h>
 
 #include "plan.h"
 
@@ -152,7 +153,7 @@ void ferry_pace_set_rate(struct ferry_pace *p, u64 rate, u64 now_ns)
 
 	pace_earn(p, now_ns);
 	if (p->credit < 0)
-		debt = muldiv_up(-p->credit, rate, p->rate);
+		debt = min_t(u64, -p->credit, muldiv_up(-p->credit, rate, p->rate));
 	if (debt > PACE_MAX_DEBT)
 		debt = PACE_MAX_DEBT;
 	p->rate = rate;

@@ -81,7 +81,10 @@ struct ferry_pace {
 };
 
 void ferry_pace_init(struct ferry_pace *p, u64 rate, u64 now_ns);
-/* Keeps a debt, scaled to the new rate (the same time to sleep); forgets a credit. */
+/*
+ * Keeps a debt: its bytes at a higher rate, its time at a lower one, so that a
+ * change never makes anybody sleep longer. Forgets a credit.
+ */
 void ferry_pace_set_rate(struct ferry_pace *p, u64 rate, u64 now_ns);
 /* Takes @bytes off; returns how many ns to sleep before sending them, or 0. */
 u64 ferry_pace_take(struct ferry_pace *p, u64 bytes, u64 now_ns);

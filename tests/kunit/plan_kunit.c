@@ -321,14 +321,14 @@ static void pace_rate_changes(struct kunit *test)
 {
 	struct ferry_pace p;
 
-	/* A debt takes the same time at the new rate. */
+	/* A debt is paid at a higher rate, and takes the same time at a lower one. */
 	ferry_pace_init(&p, 100 * MB, S);
 	KUNIT_EXPECT_EQ(test, ferry_pace_take(&p, 3 * MB, S), 30 * MS);
 	ferry_pace_set_rate(&p, 200 * MB, S + 10 * MS);
-	KUNIT_EXPECT_EQ(test, p.credit, -4 * (s64)MB);
-	KUNIT_EXPECT_EQ(test, ferry_pace_take(&p, 0, S + 10 * MS), 20 * MS);
-	ferry_pace_set_rate(&p, 65536, S + 20 * MS);
-	KUNIT_EXPECT_EQ(test, ferry_pace_take(&p, 0, S + 20 * MS) / MS, 10);
+	KUNIT_EXPECT_EQ(test, p.credit, -2 * (s64)MB);
+	KUNIT_EXPECT_EQ(test, ferry_pace_take(&p, 0, S + 10 * MS), 10 * MS);
+	ferry_pace_set_rate(&p, 65536, S + 15 * MS);
+	KUNIT_EXPECT_EQ(test, ferry_pace_take(&p, 0, S + 15 * MS) / MS, 5);
 	/* No limit, no debt; and none when a limit comes again. */
 	ferry_pace_set_rate(&p, 0, S + 20 * MS);
 	KUNIT_EXPECT_EQ(test, ferry_pace_take(&p, 1ULL << 52, S + 20 * MS), 0);
