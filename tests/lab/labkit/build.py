@@ -82,17 +82,12 @@ def build_host_programs():
 
 def build_host_module(kernel):
     """The lab's own kernel module for KERNEL (see tests/lab/host/kmod)."""
-    sources = paths.LAB / "host" / "kmod"
-    directory = paths.RUNS / "host" / f"{kernel.release}-{kernel.version}"
-    module = directory / "lab_int3.ko"
-    newest = max(p.stat().st_mtime for p in sources.iterdir())
+    directory = paths.RUNS / "host" / kernel.release
     with paths.locked(directory / ".lock"):
-        if not module.exists() or module.stat().st_mtime <= newest:
-            sync(sources, directory)
-            run(["make", "-C", kernel.headers, f"M={directory}", "modules"],
-                f"building lab_int3 for {kernel.release}")
-            os.utime(module)
-    return module
+        sync(paths.LAB / "host" / "kmod", directory)
+        run(["make", "-C", kernel.headers, f"M={directory}", "modules"],
+            f"building lab_int3 for {kernel.release}")
+    return directory / "lab_int3.ko"
 
 
 def build_tests():
