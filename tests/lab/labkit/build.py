@@ -80,16 +80,6 @@ def build_host_programs():
     return files
 
 
-def build_host_module(kernel):
-    """The lab's own kernel module for KERNEL (see tests/lab/host/kmod)."""
-    directory = paths.RUNS / "host" / kernel.release
-    with paths.locked(directory / ".lock"):
-        sync(paths.LAB / "host" / "kmod", directory)
-        run(["make", "-C", kernel.headers, f"M={directory}", "modules"],
-            f"building lab_int3 for {kernel.release}")
-    return directory / "lab_int3.ko"
-
-
 def build_tests():
     """Compile tests/e2e/*.c into build/tests."""
     out = paths.BUILD / "tests"

@@ -198,7 +198,6 @@ def ours(kernel, module=None, extra=None):
             libraries.update(shared_libraries(path))
     for name, path in libraries.items():
         files.setdefault(re.sub(r"^lib64/", "usr/lib64/", name), path)
-    files["lab/lab_int3.ko"] = build.build_host_module(kernel)
     files["init"] = paths.LAB / "host" / "init"
     files["lab/modules.txt"] = paths.LAB / "host" / "modules.txt"
     module = kernel.module if module is None else module

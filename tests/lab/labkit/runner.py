@@ -11,7 +11,7 @@ from . import build, catalog, initramfs, kernels, paths, verdict
 from .ui import LabError, say
 from .vm import Host, HostDied, Relay, cable
 
-KEEP_RUNS = 60
+KEEP_RUNS = 12
 AGENT_SLACK = 90        # seconds that cleaning up after a test may take beyond its own limit
 
 

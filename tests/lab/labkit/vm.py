@@ -87,8 +87,7 @@ class Host:
         self.sync, sync_fd = channel()
         self.console, console_fd = channel()
         append = (f"console=ttyS0 loglevel=4 panic=-1 oops=panic tsc=nowatchdog mitigations=off "
-                  f"random.trust_cpu=on lab.host={number} lab.kernel={kernel.series} "
-                  f"lab.emulated={0 if accel_kvm() else 1} {cmdline}")
+                  f"random.trust_cpu=on lab.host={number} lab.kernel={kernel.series} {cmdline}")
         cmd = ["qemu-system-x86_64", "-name", f"ferry-host{number}", "-nodefaults",
                "-no-user-config", "-display", "none", "-no-reboot", "-machine", "pc",
                *(("-accel", "kvm", "-cpu", "host") if accel_kvm()
