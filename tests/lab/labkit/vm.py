@@ -2,6 +2,7 @@
 """One emulated host: a QEMU, its console, and its virtio ports."""
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -108,6 +109,8 @@ class Host:
             cmd += ["-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,"
                     "multidevs=remap"]
         self.qemu_log = directory / f"qemu{number}.log"
+        if not shutil.which(cmd[0]):
+            raise LabError(f"{cmd[0]} is not there: install qemu-system-x86")
         with open(self.qemu_log, "wb") as log:
             self.process = subprocess.Popen(cmd, pass_fds=fds, stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, start_new_session=True,
