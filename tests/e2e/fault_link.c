@@ -22,7 +22,7 @@
 #include "fault_vmm.h"
 #include "tap.h"
 
-#define TIMEOUT_MS	1500
+#define TIMEOUT_MS	1000
 #define SLACK_MS	8000	/* for a machine that is busy */
 
 static void run(const char *command)

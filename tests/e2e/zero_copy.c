@@ -163,7 +163,7 @@ static void bandwidth(unsigned int channels)
 	struct kvm_ferry_limits l = { .size = sizeof(l), .flags = KVM_FERRY_LIMIT_BANDWIDTH,
 				      .max_bandwidth = 8 * MIB };
 	struct kvm_ferry_stats st;
-	uint64_t begin, ms, rate;
+	uint64_t begin, ms, rate, ideal;
 	struct pair p;
 	bool moved;
 
@@ -179,17 +179,50 @@ static void bandwidth(unsigned int channels)
 	} while (st.out_ram_transferred < p.bytes);
 	ms = now_ms() - begin;
 	rate = st.out_ram_transferred * 1000 / (ms ? ms : 1);
-	/* Never much faster. How much slower depends on how busy the machine is. */
-	tap_check(rate <= l.max_bandwidth * 105 / 100 && rate >= l.max_bandwidth * 6 / 10,
-		  "%u channels limited to 8192 KiB/s: %llu KiB/s, senders slept %llu ms", channels,
-		  (unsigned long long)rate / 1024, (unsigned long long)st.out_pacing_ns / 1000000);
+	ideal = st.out_ram_transferred * 1000 / l.max_bandwidth;
+	/*
+	 * Never much faster; and no sender sleeps longer than the limit asks for. How
+	 * much slower it is beside that depends on how busy the machine is.
+	 */
+	tap_check(rate <= l.max_bandwidth * 105 / 100 && rate >= l.max_bandwidth / 4 &&
+		  st.out_pacing_ns / 1000000 <= channels * ideal * 105 / 100,
+		  "%u channels limited to 8192 KiB/s: %llu KiB/s, senders slept %llu ms of %llu", channels,
+		  (unsigned long long)rate / 1024, (unsigned long long)st.out_pacing_ns / 1000000,
+		  (unsigned long long)(channels * ideal));
 	l.max_bandwidth = 0;
 	ferry_session_limits(p.source, &l, sizeof(l));
 	ferry_session_report_range(p.source, 0, 0, p.bytes);
 	begin = now_ms();
 	moved = !pair_switch(&p, "x", 1);
 	ms = now_ms() - begin;
-	tap_check(moved && ms < 1800, "the limit is lifted, and the same again takes %llu ms",
+	tap_check(moved && ms < 5000, "the limit is lifted, and the same again takes %llu ms",
+		  (unsigned long long)ms);
+	close_pair(&p);
+}
+
+/* A sender that sleeps for a limit is let go when the limit is lifted. */
+static void lifted(void)
+{
+	struct kvm_ferry_limits l = { .size = sizeof(l), .flags = KVM_FERRY_LIMIT_BANDWIDTH,
+				      .max_bandwidth = 65536 };
+	uint64_t begin, ms;
+	struct pair p;
+
+	open_pair(&p, 8 * MIB, 1);
+	fill(p.from, p.bytes, 1);
+	pair_open(&p, -1);
+	pair_start(&p);
+	pair_wait(p.source, KVM_FERRY_EVENT_CONVERGED);
+	/* A batch of a MiB, begun without a limit, at 64 KiB a second: 16 s. */
+	ferry_session_limits(p.source, &l, sizeof(l));
+	ferry_session_report_range(p.source, 0, 0, p.bytes);
+	poll_until(pair_stats(p.source).out_pacing_ns);
+	begin = now_ms();
+	l.max_bandwidth = 64 * MIB;
+	ferry_session_limits(p.source, &l, sizeof(l));
+	pair_wait(p.source, KVM_FERRY_EVENT_PASS);
+	ms = now_ms() - begin;
+	tap_check(ms < 8000, "the limit is raised, and a sender that slept goes on: %llu ms for 8 MiB",
 		  (unsigned long long)ms);
 	close_pair(&p);
 }
@@ -304,6 +337,7 @@ int main(void)
 	flight(512 << 10);
 	bandwidth(1);
 	bandwidth(4);
+	lifted();
 	transparent();
 	hugetlb();
 	sixteen();
