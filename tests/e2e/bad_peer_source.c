@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "bad_call.h"
@@ -437,38 +436,6 @@ static void fence_on_control(struct peer *p)
 	wire_send(&p->control, W_FENCE, body, body_pass(body, 1, 0));
 }
 
-static void *take_all_state(void *s)
-{
-	static uint8_t piece[1 << 20];
-	bool last = false;
-
-	while (!last && ferry_session_recv_state(s, piece, sizeof(piece), &last) > 0)
-		;
-	return NULL;
-}
-
-static void too_much_state(struct peer *p)
-{
-	struct iovec v[2] = { { .iov_len = 16 }, { .iov_base = body, .iov_len = 8 + 32768 } };
-	struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
-	uint8_t head[16];
-	pthread_t thread;
-	uint64_t sent;
-
-	to_paused(p);
-	pthread_create(&thread, NULL, take_all_state, p->s);
-	memset(body, 0, sizeof(body));
-	put32(body + 4, 32768);
-	for (sent = 0; sent <= KVM_FERRY_MAX_STATE_BYTES; sent += 32768) {
-		wire_head(head, W_STATE, 8 + 32768, p->control.tx++);
-		v[0].iov_base = head;
-		if (sendmsg(p->control.fd, &m, MSG_NOSIGNAL | MSG_WAITALL) != 16 + 8 + 32768)
-			break;
-	}
-	tap_check(sent >= KVM_FERRY_MAX_STATE_BYTES, "256 MiB of state are taken");
-	pthread_join(thread, NULL);
-}
-
 static const struct row {
 	const char *what;
 	int error;
@@ -528,7 +495,6 @@ static const struct row {
 	{ "COMMIT before READY", EPROTO, "COMMIT", commit_early },
 	{ "a sink's message", EPROTO, "broke the protocol", source_message },
 	{ "a data message on control", EPROTO, "broke the protocol", fence_on_control },
-	{ "more state than 256 MiB", EPROTO, "256 MiB", too_much_state },
 };
 
 static uint8_t *before;
