@@ -251,15 +251,34 @@ void ferry_control_abort(struct ferry_session *s)
 	mutex_unlock(&ch->tx_lock);
 }
 
+/*
+ * A source reads nothing from its data channels, and a fence that is out already
+ * is never missed on them: somebody must look whether the peer has closed one.
+ */
+static struct ferry_channel *closed_channel(struct ferry_session *s)
+{
+	u32 i;
+
+	for (i = 0; i < s->nr_data; i++)
+		if (!s->data[i]->ops->connected(s->data[i]))
+			return s->data[i];
+	return NULL;
+}
+
 /* A peer that hears nothing for its timeout takes us for dead. */
 void ferry_control_ping(struct work_struct *work)
 {
 	struct ferry_session *s = container_of(to_delayed_work(work), struct ferry_session, ping_work);
-	struct ferry_channel *ch = s->control;
+	struct ferry_channel *ch = s->control, *closed;
 	int ret = 0;
 
 	if (ferry_session_ended(s) || READ_ONCE(s->commit_sent))
 		return;
+	closed = ferry_session_is_source(s) ? closed_channel(s) : NULL;
+	if (closed) {
+		ferry_channel_broke(closed, -EPIPE, "seen");
+		return;
+	}
 	/* Somebody else may hold the fd of a VMM that was killed: nobody would close it. */
 	if (!mmget_not_zero(s->mm)) {
 		ferry_session_fail(s, -ESRCH, "the VMM has exited");

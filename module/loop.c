@@ -275,6 +275,11 @@ static int loop_recv(struct ferry_channel *ch, struct iov_iter *to, bool idle)
 	return 0;
 }
 
+static bool loop_connected(struct ferry_channel *ch)
+{
+	return !is_closed(to_loop(ch)->pair);
+}
+
 static void loop_shutdown(struct ferry_channel *ch, bool purge)
 {
 	struct loop_pair *pair = to_loop(ch)->pair;
@@ -304,6 +309,7 @@ const struct ferry_transport_ops ferry_loop_ops = {
 	.start = loop_start,
 	.send = loop_send,
 	.recv = loop_recv,
+	.connected = loop_connected,
 	.shutdown = loop_shutdown,
 	.free = loop_free,
 };

@@ -200,6 +200,11 @@ static int tcp_recv(struct ferry_channel *ch, struct iov_iter *to, bool idle)
 	return 0;
 }
 
+static bool tcp_connected(struct ferry_channel *ch)
+{
+	return READ_ONCE(to_tcp(ch)->sock->sk->sk_state) == TCP_ESTABLISHED;
+}
+
 static void tcp_channel_shutdown(struct ferry_channel *ch, bool purge)
 {
 	struct socket *sock = to_tcp(ch)->sock;
@@ -229,6 +234,7 @@ const struct ferry_transport_ops ferry_tcp_ops = {
 	.start = tcp_start,
 	.send = tcp_send,
 	.recv = tcp_recv,
+	.connected = tcp_connected,
 	.shutdown = tcp_channel_shutdown,
 	.free = tcp_free,
 };

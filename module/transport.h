@@ -30,6 +30,7 @@ struct task_struct;
  * @recv: fills @to, all or an error. @idle: nothing at all may come for as
  *	long as it likes; otherwise -ETIMEDOUT after the peer timeout without
  *	progress. One caller at a time. -EPIPE: the peer closed
+ * @connected: has the peer not closed it, as far as is known? Never sleeps
  * @shutdown: wakes send and recv, which fail from now on. What was sent still
  *	arrives, unless @purge, which drops what is queued. May race with
  *	anything, may be called again
@@ -45,6 +46,7 @@ struct ferry_transport_ops {
 	int (*send)(struct ferry_channel *ch, const void *head, size_t len,
 		    struct bio_vec *bv, unsigned int nr, size_t bytes);
 	int (*recv)(struct ferry_channel *ch, struct iov_iter *to, bool idle);
+	bool (*connected)(struct ferry_channel *ch);
 	void (*shutdown)(struct ferry_channel *ch, bool purge);
 	void (*free)(struct ferry_channel *ch);
 };
