@@ -4,7 +4,8 @@
  * ferrybench source HOST PORT vm|report MIB[/TOUCHED] fresh|warm ROUNDS MODE...
  * ferrybench harvest ROUNDS
  *
- * Of MIB of memory all or TOUCHED are filled; the rest was never allocated. Moves the same memory by one mode after the other, ROUNDS times; after each
+ * Of MIB of memory all or TOUCHED are filled; the rest was never allocated. Moves
+ * the same memory by one mode after the other, ROUNDS times; after each
  * move both ends compare what they have. MODE is "ours:CHANNELS" or
  * "peer:PAGES:copy|zc:THREADS". A line a move, on standard output:
  *   bench {"what": "move", "mode": ...}
@@ -101,8 +102,8 @@ static void tell(const struct source *src, const struct mode *m, bool fresh,
 	printf("bench {\"what\": \"move\", \"mode\": \"%s\", \"vm\": %d, \"fresh\": %d, \"bytes\": %zu, \"ns\": %llu, \"cpu_ns\": %llu, \"sent\": %llu, \"entries\": %llu, \"harvest_ns\": %llu, \"reset_ns\": %llu}\n",
 	       m->name, src->vm != NULL, fresh, src->bytes,
 	       (unsigned long long)(f->end - f->begin), (unsigned long long)f->cpu,
-	       (unsigned long long)f->sent, (unsigned long long)f->entries, (unsigned long long)f->harvest_ns,
-	       (unsigned long long)f->reset_ns);
+	       (unsigned long long)f->sent, (unsigned long long)f->entries,
+	       (unsigned long long)f->harvest_ns, (unsigned long long)f->reset_ns);
 	fflush(stdout);
 }
 
