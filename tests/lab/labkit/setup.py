@@ -7,6 +7,8 @@ import subprocess
 from . import kernels, paths
 from .ui import LabError, Step, say
 
+MOUNT_POINTS = ("/usr/src", "/lib/modules", "/var/lib/dkms")
+
 
 def wanted_packages():
     lines = (paths.LAB / "packages.txt").read_text().splitlines()
@@ -21,16 +23,32 @@ def missing_packages():
     return [n for n in names if n not in have]
 
 
-def apt_get(*args):
-    cmd = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", *args]
+def as_root(cmd, without):
+    """Run CMD, by sudo if need be; WITHOUT says what a person can do who has no sudo."""
     if os.geteuid():
         if not shutil.which("sudo"):
-            raise LabError("packages are missing and this is not root: run \"apt-get install "
-                           f"{' '.join(missing_packages())}\" as root, then try again")
-        cmd.insert(0, "sudo")
+            raise LabError(without)
+        cmd = ["sudo", *cmd]
     env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     if subprocess.run(cmd, env=env, stdin=subprocess.DEVNULL, check=False, stdout=2).returncode:
         raise LabError(f"\"{' '.join(cmd)}\" failed; its messages are above")
+
+
+def apt_get(*args):
+    as_root(["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", *args],
+            "packages are missing and this is not root: run \"apt-get install "
+            f"{' '.join(missing_packages())}\" as root, then try again")
+
+
+def mount_points():
+    """
+    The DKMS test mounts over these, in a namespace of its own. A machine that never had a
+    kernel package (a container, a micro VM) has no /lib/modules.
+    """
+    missing = [p for p in MOUNT_POINTS if not os.path.isdir(p)]
+    if missing:
+        as_root(["mkdir", "-p", *missing],
+                f"run \"mkdir -p {' '.join(missing)}\" as root, then try again")
 
 
 def setup(series=paths.KERNELS, refresh=False):
@@ -42,6 +60,7 @@ def setup(series=paths.KERNELS, refresh=False):
             apt_get("update")
             updated = True
             apt_get("install", "--no-install-recommends", *missing)
+    mount_points()
     with paths.locked(paths.CACHE / "setup.lock"):
         for one in series:
             if kernels.find(one) and not refresh:
