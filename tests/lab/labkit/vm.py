@@ -14,6 +14,7 @@ from .ui import LabError
 
 BOOT_LIMIT = 240        # seconds; a stock kernel takes 5 to 10 under TCG on a quiet machine
 MARK = b"\x1e"
+PULSE = 0.25            # seconds; see host/keepawake.c
 
 
 def tcg_threads():
@@ -87,6 +88,7 @@ class Host:
         self.out, out_fd = channel()
         self.sync, sync_fd = channel()
         self.console, console_fd = channel()
+        self.pulse, pulse_fd = channel()
         append = (f"console=ttyS0 loglevel=4 panic=-1 oops=panic tsc=nowatchdog mitigations=off "
                   f"random.trust_cpu=on lab.host={number} lab.kernel={kernel.series} {cmdline}")
         cmd = ["qemu-system-x86_64", "-name", f"ferry-host{number}", "-nodefaults",
@@ -98,7 +100,8 @@ class Host:
                "-chardev", f"socket,id=con,fd={console_fd.fileno()},logfile={self.console_log}",
                "-serial", "chardev:con", "-device", "virtio-rng-pci",
                "-device", "virtio-serial-pci"]
-        for name, theirs in (("ctl", ctl_fd), ("out", out_fd), ("sync", sync_fd)):
+        for name, theirs in (("ctl", ctl_fd), ("out", out_fd), ("sync", sync_fd),
+                             ("pulse", pulse_fd)):
             cmd += ["-chardev", f"socket,id={name},fd={theirs.fileno()}",
                     "-device", f"virtserialport,chardev={name},name=lab.{name}"]
         if net is not None:
@@ -115,12 +118,30 @@ class Host:
             self.process = subprocess.Popen(cmd, pass_fds=fds, stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, start_new_session=True,
                                             preexec_fn=die_with_parent)
-        for theirs in (ctl_fd, out_fd, sync_fd, console_fd):
+        for theirs in (ctl_fd, out_fd, sync_fd, console_fd, pulse_fd):
             theirs.close()
         relay = relay or Relay()
         for target, args in ((self._read_ctl, ()), (self._read_out, ()),
                              (self._read_console, ()), (relay.serve, (self.sync,))):
             threading.Thread(target=target, args=args, daemon=True).start()
+        if not accel_kvm():
+            threading.Thread(target=self._keep_awake, daemon=True).start()
+
+    def _keep_awake(self):
+        """TCG loses an interrupt now and then (host/keepawake.c): send another."""
+        self.pulse.setblocking(False)
+        while True:
+            try:
+                self.process.wait(PULSE)
+                return
+            except subprocess.TimeoutExpired:
+                pass
+            try:
+                self.pulse.send(b"\n")
+            except BlockingIOError:
+                pass    # nobody reads: no test runs
+            except OSError:
+                return
 
     # The ports' readers. A port's end means that QEMU is gone.
 
@@ -231,7 +252,7 @@ class Host:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        for sock in (self.ctl, self.out, self.sync, self.console):
+        for sock in (self.ctl, self.out, self.sync, self.console, self.pulse):
             sock.close()
 
 
