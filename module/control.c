@@ -10,6 +10,7 @@
 
 #include "control.h"
 #include "session.h"
+#include "source.h"
 #include "verify.h"
 
 /* Milliseconds that an ABORT waits for another message to be sent. */
@@ -279,6 +280,8 @@ void ferry_control_ping(struct work_struct *work)
 		ferry_channel_broke(closed, -EPIPE, "seen");
 		return;
 	}
+	if (ferry_session_is_source(s) && ferry_source_overdue(s))
+		return;
 	/* Somebody else may hold the fd of a VMM that was killed: nobody would close it. */
 	if (!mmget_not_zero(s->mm)) {
 		ferry_session_fail(s, -ESRCH, "the VMM has exited");

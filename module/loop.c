@@ -32,12 +32,12 @@ struct loop_piece {
  * struct loop_pair - two ends that have found each other, or one that waits
  * @ref: held by each end's channel
  * @node: in pairs while the second end is missing, under pairs_lock
- * @lock: protects: queue, queued, closed of both ends
+ * @lock: protects: queue, queued, taken, closed of both ends
  * @wait: both ends wait here
  * @key: what both ends passed
  * @owner: of both ends
  * @ends: how many came
- * @end: what is on the way to each end
+ * @end: what is on the way to each end, and how much each has received
  */
 struct loop_pair {
 	struct kref ref;
@@ -50,6 +50,7 @@ struct loop_pair {
 	struct loop_end {
 		struct list_head queue;
 		size_t queued;
+		u64 taken;
 		bool closed;
 	} end[2];
 };
@@ -238,6 +239,7 @@ static void consume(struct loop_pair *pair, struct loop_end *from, struct loop_p
 	if (empty)
 		list_del(&p->node);
 	WRITE_ONCE(from->queued, from->queued - n);
+	WRITE_ONCE(from->taken, from->taken + n);
 	spin_unlock(&pair->lock);
 	if (empty)
 		piece_free(p);
@@ -280,6 +282,13 @@ static bool loop_connected(struct ferry_channel *ch)
 	return !is_closed(to_loop(ch)->pair);
 }
 
+static u64 loop_taken(struct ferry_channel *ch)
+{
+	struct loop_channel *l = to_loop(ch);
+
+	return READ_ONCE(l->pair->end[!l->side].taken);
+}
+
 static void loop_shutdown(struct ferry_channel *ch, bool purge)
 {
 	struct loop_pair *pair = to_loop(ch)->pair;
@@ -310,6 +319,7 @@ const struct ferry_transport_ops ferry_loop_ops = {
 	.send = loop_send,
 	.recv = loop_recv,
 	.connected = loop_connected,
+	.taken = loop_taken,
 	.shutdown = loop_shutdown,
 	.free = loop_free,
 };

@@ -257,6 +257,44 @@ static int connect(struct ferry_session *s)
 	return ferry_control_hello(s);
 }
 
+/* Its fence is out, and neither an acknowledgement nor the queue before it has moved. */
+static bool fence_overdue(struct ferry_session *s, struct ferry_channel *ch, u64 now)
+{
+	u64 taken = ch->ops->taken(ch);
+
+	if (taken != ch->taken) {
+		ch->taken = taken;
+		ch->taken_at = now;
+	}
+	if (READ_ONCE(ch->tx_pass) == READ_ONCE(ch->acked_pass))
+		return false;
+	return now > max(READ_ONCE(ch->fence_at), ch->taken_at) + s->peer_silence_ns;
+}
+
+bool ferry_source_overdue(struct ferry_session *s)
+{
+	u64 now = ktime_get_ns();
+	u32 i;
+
+	/* The sink gives its data channels a timeout to show their token: that, and one more. */
+	if (ferry_session_state(s) == KVM_FERRY_STATE_CONNECTING &&
+	    now > ktime_to_ns(s->started_at) + 2 * s->peer_silence_ns) {
+		ferry_session_fail(s, -ETIMEDOUT, "the peer lives, but did not answer HELLO within %llu ms: do all channels lead to one session there?",
+				   2 * s->peer_silence_ns / NSEC_PER_MSEC);
+		return true;
+	}
+	for (i = 0; i < running_data(s); i++) {
+		struct ferry_channel *ch = s->data[i];
+
+		if (!fence_overdue(s, ch, now))
+			continue;
+		ferry_session_fail(s, -ETIMEDOUT, "the peer lives, but has not acknowledged pass %u on data channel %u for %llu ms: is its host out of memory, or swapping?",
+				   READ_ONCE(ch->tx_pass), i, s->peer_silence_ns / NSEC_PER_MSEC);
+		return true;
+	}
+	return false;
+}
+
 static bool round_due(struct ferry_session *s)
 {
 	struct ferry_dirty *d = &s->dirty;

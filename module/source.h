@@ -13,6 +13,12 @@ int ferry_sender(void *channel);	/* kthread of a data channel */
 /* The ioctl START, for both roles. */
 int ferry_start(struct ferry_session *s, struct ferry_reason *why);
 
+/*
+ * Ends the session of a peer that says PING for ever and does not answer. Called
+ * by the pinger, from START on.
+ */
+bool ferry_source_overdue(struct ferry_session *s);
+
 /* Main task. Both return -errno when the session has ended. */
 int ferry_pass_begin(struct ferry_session *s, bool final);
 bool ferry_pass_done(struct ferry_session *s);

@@ -22,6 +22,9 @@
 #include "trace.h"
 #include "verify.h"
 
+/* How much slower than this host the sink may digest. */
+#define VERIFY_PATIENCE	16
+
 /* Waits in a main task that is stopped, or whose session has ended, are over. */
 #define main_wait(s, condition) \
 	wait_event_idle((s)->wait, (condition) || ferry_session_ended(s) || kthread_should_stop())
@@ -82,8 +85,13 @@ static int final_passes(struct ferry_session *s)
 	return ret;
 }
 
+/*
+ * The sink digests as much as we did, perhaps on a slower host: it has our time
+ * many times over, and the peer timeout.
+ */
 static int verify(struct ferry_session *s)
 {
+	u64 begin = ktime_get_ns(), limit;
 	int ret;
 
 	if (!(s->features & FERRY_WIRE_FEATURE_VERIFY))
@@ -91,7 +99,11 @@ static int verify(struct ferry_session *s)
 	ret = ferry_verify_send(s);
 	if (ret)
 		return ret;
-	main_wait(s, READ_ONCE(s->verified) == FERRY_VERIFY_EQUAL);
+	limit = VERIFY_PATIENCE * (ktime_get_ns() - begin) + s->peer_silence_ns;
+	if (!wait_event_idle_timeout(s->wait, READ_ONCE(s->verified) == FERRY_VERIFY_EQUAL || over(s),
+				     nsecs_to_jiffies(limit)))
+		ferry_session_fail(s, -ETIMEDOUT, "the peer lives, but has not told within %llu ms what its digests came to",
+				   limit / NSEC_PER_MSEC);
 	return over(s) ? -ESHUTDOWN : 0;
 }
 

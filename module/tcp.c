@@ -205,6 +205,11 @@ static bool tcp_connected(struct ferry_channel *ch)
 	return READ_ONCE(to_tcp(ch)->sock->sk->sk_state) == TCP_ESTABLISHED;
 }
 
+static u64 tcp_taken(struct ferry_channel *ch)
+{
+	return READ_ONCE(tcp_sk(to_tcp(ch)->sock->sk)->bytes_acked);
+}
+
 static void tcp_channel_shutdown(struct ferry_channel *ch, bool purge)
 {
 	struct socket *sock = to_tcp(ch)->sock;
@@ -235,6 +240,7 @@ const struct ferry_transport_ops ferry_tcp_ops = {
 	.send = tcp_send,
 	.recv = tcp_recv,
 	.connected = tcp_connected,
+	.taken = tcp_taken,
 	.shutdown = tcp_channel_shutdown,
 	.free = tcp_free,
 };

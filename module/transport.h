@@ -31,6 +31,8 @@ struct task_struct;
  *	long as it likes; otherwise -ETIMEDOUT after the peer timeout without
  *	progress. One caller at a time. -EPIPE: the peer closed
  * @connected: has the peer not closed it, as far as is known? Never sleeps
+ * @taken: a number that grows while the peer's end takes what was sent. Never
+ *	sleeps
  * @shutdown: wakes send and recv, which fail from now on. What was sent still
  *	arrives, unless @purge, which drops what is queued. May race with
  *	anything, may be called again
@@ -47,6 +49,7 @@ struct ferry_transport_ops {
 		    struct bio_vec *bv, unsigned int nr, size_t bytes);
 	int (*recv)(struct ferry_channel *ch, struct iov_iter *to, bool idle);
 	bool (*connected)(struct ferry_channel *ch);
+	u64 (*taken)(struct ferry_channel *ch);
 	void (*shutdown)(struct ferry_channel *ch, bool purge);
 	void (*free)(struct ferry_channel *ch);
 };
@@ -67,6 +70,8 @@ struct ferry_transport_ops {
  * @fence_at: source, data: when that was, ns
  * @fence_light: hardly anything was sent before it in that pass
  * @acked_pass: source, data: last pass whose fence was acknowledged
+ * @taken: source, data: ops->taken() when the pinger looked last; the pinger's
+ * @taken_at: source, data: when the pinger saw it grow last, ns
  * @fenced_pass: sink, data: last pass whose fence was met
  * @hurry: the session has ended: what is sent now is not waited for
  * @tx_activity: something was sent since the last look of the pinger
@@ -88,6 +93,8 @@ struct ferry_channel {
 	u64 fence_at;
 	bool fence_light;
 	u32 acked_pass;
+	u64 taken;
+	u64 taken_at;
 	u32 fenced_pass;
 	bool hurry;
 	bool tx_activity;

@@ -382,32 +382,6 @@ static void in_doubt(enum silence how)
 	peer_close(&p);
 }
 
-/* A sink that lives, but never acknowledges: only the VMM can end that. */
-static void alive_but_stuck(void)
-{
-	static struct peer p;
-	unsigned int i;
-	void *err;
-
-	memset(&p, 0, sizeof(p));
-	peer_open(&p, KVM_FERRY_SOURCE, 1, HASTY, false);
-	p.acks = false;
-	peer_start(&p);
-	sink_connect(&p, 0);
-	for (i = 0; i < 40; i++) {
-		wire_send(&p.control, W_PING, NULL, 0);
-		usleep(25000);
-		if (i == 20)
-			pthread_create(&p.final, NULL, ask_final, &p);
-	}
-	tap_check(pair_stats(p.s).out_state == KVM_FERRY_STATE_FINAL,
-		  "a sink that says PING and takes all is alive");
-	tap_check(!ferry_session_abort(p.s), "an abort is accepted");
-	pthread_join(p.final, &err);
-	tap_check((long)err == -ESHUTDOWN, "and lets FINAL go with ESHUTDOWN");
-	peer_close(&p);
-}
-
 int main(void)
 {
 	enum silence how;
@@ -417,7 +391,6 @@ int main(void)
 	fill(before, PEER_BYTES, KVM_FERRY_SOURCE + 1);
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		try(&rows[i]);
-	alive_but_stuck();
 	for (how = SAYS_NOTHING; how < NR_SILENCES; how++)
 		in_doubt(how);
 	return tap_done();
