@@ -17,11 +17,13 @@ MODULE_BUILD = $(TOP)/build/$(KVERSION)
 
 all: modules userspace
 
+# A recipe's line: $(call need_headers,DIRECTORY,what else helps)
+need_headers = @test -f $(1)/Makefile || { \
+	echo "No kernel headers at $(1): install linux-headers-$(KVERSION), $(2)" >&2; exit 1; }
+
 # Built in a copy: the 6.1 kernel's build writes beside the sources.
 modules:
-	@test -f $(KDIR)/Makefile || { \
-		echo "No kernel headers at $(KDIR): install linux-headers-$(KVERSION), or say KDIR=..." >&2; \
-		exit 1; }
+	$(call need_headers,$(KDIR),or say KDIR=...)
 	@mkdir -p $(MODULE_BUILD)
 	@cp -Rpu Kbuild module uapi $(MODULE_BUILD)/
 	$(MAKE) -C $(KDIR) M=$(MODULE_BUILD) modules
@@ -46,6 +48,7 @@ install-userspace: userspace
 # For the kernel KVERSION, and by itself for every kernel that is installed later.
 dkms-install:
 	@command -v $(DKMS) >/dev/null || { echo "DKMS is missing: install dkms" >&2; exit 1; }
+	$(call need_headers,/lib/modules/$(KVERSION)/build,or say KVERSION= for a kernel that has them)
 	rm -rf $(DKMS_SOURCE)
 	install -d $(DKMS_SOURCE)
 	cp -R COPYING Kbuild dkms.conf module uapi $(DKMS_SOURCE)/
