@@ -283,11 +283,11 @@ void ferry_control_ping(struct work_struct *work)
 	if (ferry_session_is_source(s) && ferry_source_overdue(s))
 		return;
 	/* Somebody else may hold the fd of a VMM that was killed: nobody would close it. */
-	if (!mmget_not_zero(s->mm)) {
+	if (!ferry_mm_get(s)) {
 		ferry_session_fail(s, -ESRCH, "the VMM has exited");
 		return;
 	}
-	mmput_async(s->mm);
+	ferry_mm_put(s);
 	if (!xchg(&ch->tx_activity, false) && mutex_trylock(&ch->tx_lock)) {
 		if (!s->commit_sent)
 			ret = ferry_msg_send_locked(ch, FERRY_MSG_PING, 0, NULL, 0, 0);

@@ -35,7 +35,7 @@ int ferry_pages_get(struct ferry_session *s, const struct ferry_region *r, u64 p
 		    unsigned int count, struct page **pages);
 void ferry_pages_put(struct page **pages, unsigned int count);
 
-/* Pins pages for writing, allocating them; all or a negative errno. */
+/* Pins pages for writing, allocating them; all or a negative errno. mm held or entered. */
 int ferry_pages_pin(struct ferry_session *s, const struct ferry_region *r, u64 pfn,
 		    unsigned int count, struct page **pages);
 

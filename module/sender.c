@@ -21,7 +21,7 @@
 #include "source.h"
 #include "trace.h"
 
-#define BATCH_PAGES	256	/* 1 MiB */
+#define BATCH_PAGES	512	/* 2 MiB: a block, and the most that the wire allows */
 #define LOOKAHEAD	64	/* pages got at once: one word of the bitmap */
 /* A run this long is worth asking for a hole before the pages are asked for. */
 #define HOLE_RUN	32
@@ -125,10 +125,12 @@ static void put_back(struct send_batch *b)
 
 static u32 batch_limit(struct ferry_session *s)
 {
-	u64 rate = READ_ONCE(s->pace.rate);
+	u64 rate = READ_ONCE(s->pace.rate), pages = BATCH_PAGES;
 
+	/* A batch that waits for the socket holds references, too. */
+	pages = min(pages, s->inflight_bytes / 2 / PAGE_SIZE);
 	/* At most 20 ms of the limit at once. */
-	return rate ? clamp_t(u64, rate / 50 / PAGE_SIZE, 1, BATCH_PAGES) : BATCH_PAGES;
+	return rate ? clamp_t(u64, rate / 50 / PAGE_SIZE, 1, pages) : pages;
 }
 
 /* Sends what is there. The references go when the transport has its own. */

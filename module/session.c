@@ -38,9 +38,20 @@
 static DEFINE_XARRAY(sessions);
 static atomic64_t last_id;
 
+bool ferry_mm_get(struct ferry_session *s)
+{
+	return mmget_not_zero(s->mm);
+}
+
+void ferry_mm_put(struct ferry_session *s)
+{
+	/* Not mmput(): the last one would tear the VM's memory down in our task. */
+	mmput_async(s->mm);
+}
+
 bool ferry_mm_enter(struct ferry_session *s)
 {
-	if (!mmget_not_zero(s->mm))
+	if (!ferry_mm_get(s))
 		return false;
 	kthread_use_mm(s->mm);
 	return true;
@@ -49,8 +60,7 @@ bool ferry_mm_enter(struct ferry_session *s)
 void ferry_mm_leave(struct ferry_session *s)
 {
 	kthread_unuse_mm(s->mm);
-	/* Not mmput(): the last one would tear the VM's memory down in our task. */
-	mmput_async(s->mm);
+	ferry_mm_put(s);
 }
 
 void ferry_session_event(struct ferry_session *s, u32 events)

@@ -158,10 +158,13 @@ static inline bool ferry_session_is_source(const struct ferry_session *s)
 }
 
 /*
- * Borrows the VMM's address space for a kthread. False: the VMM has exited.
- * Never sleep on the network between the two: a killed VMM could not free its
- * memory.
+ * Keeps the VMM's address space alive; with enter, a kthread runs in it as well,
+ * which costs a switch, and lets it use the fast ways to get pages. False: the
+ * VMM has exited. Never sleep on the network between the two of a pair: a killed
+ * VMM could not free its memory.
  */
+bool ferry_mm_get(struct ferry_session *s);
+void ferry_mm_put(struct ferry_session *s);
 bool ferry_mm_enter(struct ferry_session *s);
 void ferry_mm_leave(struct ferry_session *s);
 

@@ -248,15 +248,27 @@ static int memory_failed(struct ferry_session *s, const struct ferry_extent *e, 
 	return error;
 }
 
+/* To look for zero pages takes the address space itself, to pin pages does not. */
+static bool looks(const struct sink_batch *b, u32 nr_extents)
+{
+	u32 i;
+
+	for (i = 0; i < nr_extents; i++)
+		if (b->extents[i].kind == FERRY_EXTENT_ZERO)
+			return true;
+	return false;
+}
+
 /* Pins the pages of the DATA extents and clears those of the ZERO extents. */
 static int prepare(struct ferry_session *s, struct sink_batch *b, u32 nr_extents, u32 *pinned)
 {
+	bool enter = looks(b, nr_extents);
 	u64 clear = 0, zero = 0;
 	int ret = 0;
 	u32 i;
 
 	*pinned = 0;
-	if (!ferry_mm_enter(s))
+	if (!(enter ? ferry_mm_enter(s) : ferry_mm_get(s)))
 		return memory_failed(s, b->extents, -ESRCH);
 	for (i = 0; i < nr_extents && !ret; i++) {
 		const struct ferry_extent *e = &b->extents[i];
@@ -271,7 +283,10 @@ static int prepare(struct ferry_session *s, struct sink_batch *b, u32 nr_extents
 				*pinned += e->nr_pages;
 		}
 	}
-	ferry_mm_leave(s);
+	if (enter)
+		ferry_mm_leave(s);
+	else
+		ferry_mm_put(s);
 	atomic64_add(zero, &s->stats.zero);
 	atomic64_add(clear, &s->stats.clear);
 	return ret ? memory_failed(s, &b->extents[i - 1], ret) : 0;
