@@ -65,6 +65,8 @@ void vm_create(struct vm *vm, void *mem, size_t bytes);
 void vm_set_writes(struct vm *vm, uint64_t first, uint64_t count, uint64_t stride);
 /* Runs until the guest halts: returns 0, or the reason of another exit. */
 int vm_run(struct vm *vm);
+/* Ends the program, and tells where the guest was when it stopped for @reason. */
+__attribute__((noreturn)) void vm_tell_exit(struct vm *vm, int reason);
 /* As above, for pages that fit into the ring. */
 void vm_dirty(struct vm *vm, uint64_t first, uint64_t count, uint64_t stride);
 /* Takes all entries, sets their pages' bits in @map (which may be NULL). */

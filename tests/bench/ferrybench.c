@@ -22,9 +22,11 @@
 
 #define CHUNK	(2 * MIB)
 /*
- * The sink's pages do not lie where the source's lie in their huge pages: they
+ * The source's pages do not lie where the sink's lie in their huge pages: they
  * would share a place in the emulator's TLB, as source and target of each copy,
- * and drive each other out at every word. No real processor is like that.
+ * and drive each other out at every word. No real processor is like that. The
+ * sink's are not shifted: a huge page there would belong to blocks of two
+ * channels, which both allocate and clear it at the same time.
  */
 #define SHIFT	(37 * PAGE)
 
@@ -61,8 +63,8 @@ static int sink_main(int port)
 			die("a bad order");
 		if (bytes != o.bytes) {
 			if (mem)
-				munmap(mem - SHIFT, bytes + CHUNK);
-			mem = (uint8_t *)memory(o.bytes + CHUNK) + SHIFT;
+				munmap(mem, bytes);
+			mem = memory(o.bytes);
 			bytes = o.bytes;
 		}
 		if (o.fresh)
@@ -148,7 +150,7 @@ static int source_main(int argc, char **argv)
 		die("\"%s\" must be MIB or MIB/TOUCHED, in steps of 2 MiB", argv[5]);
 	if (!strcmp(argv[4], "vm") && src.bytes / PAGE > RING_ROOM)
 		die("that much memory does not fit into a ring");
-	src.mem = memory(src.bytes);
+	src.mem = (uint8_t *)memory(src.bytes + CHUNK) + SHIFT;
 	each_chunk(src.mem, src.bytes, touched, true);
 	if (!strcmp(argv[4], "vm")) {
 		vm_create(&vm, src.mem, src.bytes);

@@ -166,7 +166,7 @@ static void by_module(struct vm *vm, void *to, bool bulk)
 		vm_set_writes(vm, FIRST_PAGE, PAGES - FIRST_PAGE, 1);
 		while ((reason = vm_run(vm))) {
 			if (reason != KVM_EXIT_DIRTY_RING_FULL)
-				die("the guest stopped with exit reason %d", reason);
+				vm_tell_exit(vm, reason);
 			must(ferry_session_wait_ring(source, 0), "wait");
 		}
 		/* Sleeps: the module's task has the processor. */
@@ -244,7 +244,7 @@ static void by_user(struct vm *vm)
 		vm_set_writes(vm, FIRST_PAGE, PAGES - FIRST_PAGE, 1);
 		while ((reason = vm_run(vm))) {
 			if (reason != KVM_EXIT_DIRTY_RING_FULL)
-				die("the guest stopped with exit reason %d", reason);
+				vm_tell_exit(vm, reason);
 			usleep(1000);
 		}
 	}

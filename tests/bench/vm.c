@@ -89,6 +89,17 @@ int vm_run(struct vm *vm)
 	return vm->run->exit_reason == KVM_EXIT_HLT ? 0 : vm->run->exit_reason;
 }
 
+/* The guest should only ever halt: tell where it was instead. */
+void vm_tell_exit(struct vm *vm, int reason)
+{
+	struct kvm_regs regs = { 0 };
+
+	ioctl(vm->vcpu, KVM_GET_REGS, &regs);
+	die("the guest stopped with exit reason %d at rip 0x%llx, edi 0x%llx, ecx 0x%llx, eax 0x%llx, edx 0x%llx, rflags 0x%llx, its code %s",
+	    reason, regs.rip, regs.rdi, regs.rcx, regs.rax, regs.rdx, regs.rflags,
+	    memcmp(vm->mem + CODE_AT, code, sizeof(code)) ? "has changed" : "is as it was");
+}
+
 void vm_dirty(struct vm *vm, uint64_t first, uint64_t count, uint64_t stride)
 {
 	int reason;
@@ -96,7 +107,7 @@ void vm_dirty(struct vm *vm, uint64_t first, uint64_t count, uint64_t stride)
 	vm_set_writes(vm, first, count, stride);
 	reason = vm_run(vm);
 	if (reason)
-		die("the guest stopped with exit reason %d", reason);
+		vm_tell_exit(vm, reason);
 }
 
 uint32_t vm_harvest(struct vm *vm, uint64_t *map)
