@@ -122,13 +122,15 @@ static void region_free(struct ferry_region *r)
 	kfree(r);
 }
 
-static unsigned long *bits_alloc(struct ferry_session *s, u64 bits)
+/*
+ * The caller chooses the size: a region of 64 TiB that nothing is allocated in
+ * is easily mapped. That there is no memory for it is the caller's error to
+ * hear of, not the kernel log's.
+ */
+static bool bits_alloc(unsigned long **map, u64 bits)
 {
-	unsigned long *map = kvcalloc(BITS_TO_LONGS(bits), sizeof(long), GFP_KERNEL_ACCOUNT);
-
-	if (map)
-		s->stats.bookkeeping += BITS_TO_LONGS(bits) * sizeof(long);
-	return map;
+	*map = kvcalloc(BITS_TO_LONGS(bits), sizeof(long), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	return *map;
 }
 
 static struct ferry_region *region_alloc(struct ferry_session *s,
@@ -145,12 +147,12 @@ static struct ferry_region *region_alloc(struct ferry_session *s,
 	memcpy(r->name, arg->name, sizeof(r->name));
 	if (!ferry_session_is_source(s))
 		return r;
-	r->staged = bits_alloc(s, r->nr_pages);
-	r->staged_blocks = bits_alloc(s, r->nr_blocks);
-	r->published = bits_alloc(s, r->nr_pages);
-	r->log = bits_alloc(s, r->nr_pages);
-	if (r->staged && r->staged_blocks && r->published && r->log)
+	if (bits_alloc(&r->staged, r->nr_pages) && bits_alloc(&r->staged_blocks, r->nr_blocks) &&
+	    bits_alloc(&r->published, r->nr_pages) && bits_alloc(&r->log, r->nr_pages)) {
+		s->stats.bookkeeping += sizeof(long) * (3 * BITS_TO_LONGS(r->nr_pages) +
+							BITS_TO_LONGS(r->nr_blocks));
 		return r;
+	}
 	region_free(r);
 	return NULL;
 }

@@ -117,6 +117,21 @@ static void too_many(void)
 	munmap(m, (KVM_FERRY_MAX_REGIONS + 1) * PAGE);
 }
 
+/* Its bitmaps would be larger than the kernel gives: no memory, and no warning in the log. */
+static void too_large(void)
+{
+	uint64_t bytes = 64ULL << 40;
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int source = fresh(false);
+
+	if (p == MAP_FAILED)
+		tap_bail("no 64 TiB of address space: %s", strerror(errno));
+	bad_at(source, p, bytes, ENOMEM, "no memory for the bitmaps", "64 TiB of nothing");
+	munmap(p, bytes);
+	close(source);
+}
+
 static void protections(void)
 {
 	uint8_t *m = anon(LEN, PROT_READ | PROT_WRITE);
@@ -256,6 +271,7 @@ int main(void)
 		tap_bail("device: %s", ferry_error());
 	places();
 	too_many();
+	too_large();
 	protections();
 	odd_memory();
 	for (how = UNMAP; how <= ARM; how++) {
