@@ -73,6 +73,9 @@ kunit:
 test: /usr/bin/python3
 	$(LAB) test
 
+fuzz:
+	tests/fuzz/run $(or $(SECONDS),60)
+
 demo: /usr/bin/python3
 	$(LAB) demo
 
@@ -91,6 +94,7 @@ help:
 	@echo "make demo          move a running guest between two emulated hosts, with all its set-up"
 	@echo "make test          everything that is tested, with all its set-up"
 	@echo "make check         only the lints;  make kunit: only the unit tests"
+	@echo "make fuzz          hostile bytes for the wire decoders, SECONDS=60 long (clang's libFuzzer)"
 	@echo "make bench         figures beside other ways to do it, in build/bench/results.json"
 	@echo "make clean         remove build/; what is fetched stays in ~/.cache/kvm-ferry"
 	@echo "tests/lab/lab -h   one test, one host, by hand"
@@ -99,5 +103,5 @@ help:
 /usr/bin/python3:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -q -y --no-install-recommends python3
 
-.PHONY: all modules userspace install install-module install-userspace dkms-install dkms-remove \
+.PHONY: fuzz all modules userspace install install-module install-userspace dkms-install dkms-remove \
 	setup check kunit test demo bench clean help

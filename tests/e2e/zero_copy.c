@@ -24,7 +24,6 @@
 #include "tap.h"
 
 #define TRACING	"/sys/kernel/tracing"
-#define BATCH	MIB	/* the most page data that a source sends at once */
 
 static void put(const char *path, const char *value)
 {
@@ -86,7 +85,8 @@ static void flight(uint64_t inflight)
 
 	open_source(&p, inflight);
 	held = stalled(&p);
-	tap_check(held >= inflight / 2 && held <= inflight + BATCH,
+	/* A batch, which is half of it at most, is begun when there is any room. */
+	tap_check(held >= inflight / 2 && held <= inflight + inflight / 2,
 		  "%llu KiB in flight allowed: %lu KiB are queued", (unsigned long long)inflight / 1024,
 		  held / 1024);
 	peer_close(&p);
@@ -123,8 +123,11 @@ static void by_reference(void)
 	/* The trace buffer that this makes is the kernel's to keep: see leak= above. */
 	put(TRACING "/trace", "\n");
 	put(TRACING "/events/kvm_ferry/ferry_batch/enable", "1");
-	/* Room for all of it: the socket takes every batch while nobody reads. */
-	open_source(&p, 4 * MIB);
+	/*
+	 * Room for all of it: the socket takes every batch while nobody reads. A batch
+	 * is at most half of that room, so there are two.
+	 */
+	open_source(&p, 3 * MIB);
 	tap_check(poll_until((st = pair_stats(p.s)).out_ram_transferred > PEER_BYTES),
 		  "a socket that nobody reads has taken all of the memory");
 	count_batches(ferry_session_id(p.s), &batches, &grew);
