@@ -49,7 +49,7 @@ def name(path):
 
 def checkpatch_program():
     """checkpatch.pl and its word lists; no Debian package but the source has them."""
-    for source in sorted((paths.CACHE / "kunit").glob("src-*/scripts/checkpatch.pl")):
+    for source in sorted((paths.CACHE / "source").glob("*/scripts/checkpatch.pl")):
         return source
     version = kernels.show(SOURCE_PACKAGE).get("Version")
     if not version:
