@@ -73,6 +73,9 @@ kunit:
 test: /usr/bin/python3
 	$(LAB) test
 
+test-debug: /usr/bin/python3
+	$(LAB) test-debug
+
 fuzz:
 	tests/fuzz/run $(or $(SECONDS),60)
 
@@ -93,6 +96,7 @@ help:
 	@echo "make dkms-install  register, build and install the module with DKMS; dkms-remove undoes it"
 	@echo "make demo          move a running guest between two emulated hosts, with all its set-up"
 	@echo "make test          everything that is tested, with all its set-up"
+	@echo "make test-debug    a draft: the tests in emulated hosts on a kernel with KASAN, lockdep ..."
 	@echo "make check         only the lints;  make kunit: only the unit tests"
 	@echo "make fuzz          hostile bytes for the wire decoders, SECONDS=60 long (clang's libFuzzer)"
 	@echo "make bench         figures beside other ways to do it, in build/bench/results.json"
@@ -103,5 +107,5 @@ help:
 /usr/bin/python3:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -q -y --no-install-recommends python3
 
-.PHONY: fuzz all modules userspace install install-module install-userspace dkms-install dkms-remove \
-	setup check kunit test demo bench clean help
+.PHONY: all modules userspace install install-module install-userspace dkms-install dkms-remove \
+	setup check kunit test test-debug fuzz demo bench clean help

@@ -27,9 +27,10 @@ require()
 }
 
 # wait_for SECONDS COMMAND...: polls until COMMAND succeeds; fails the test after SECONDS
+# (more of them on a kernel that is slow: LAB_SLOW is 1 on stock ones)
 wait_for()
 {
-	wf_limit=$1
+	wf_limit=$(($1 * ${LAB_SLOW:-1}))
 	shift
 	wf_end=$(($(cut -d. -f1 /proc/uptime) + wf_limit))
 	until "$@"; do

@@ -46,6 +46,18 @@ def build_module(kernel, extra=(), directory=None):
                    f"building the module for {kernel.release}")
 
 
+def build_suites(kernel):
+    """The pure files and their suites as a module: what tests/kunit/graft puts into a tree."""
+    directory = kernel.build / "kunit"
+    with paths.locked(directory / ".lock"):
+        for name in ("module", "uapi"):
+            sync(paths.TOP / name, directory / name)
+        sync(paths.TOP / "tests" / "kunit", directory / "kunit")
+        sync(paths.TOP / "tests" / "kunit" / "Makefile", directory / "Makefile")
+        run(["make", "-C", kernel.headers, f"M={directory}", "-j", JOBS, "modules"],
+            f"building the unit tests for {kernel.release}")
+
+
 def make_if_there(directory):
     if (paths.TOP / directory / "Makefile").exists():
         with paths.locked(paths.BUILD / f".{directory.replace('/', '-')}.lock"):
@@ -121,6 +133,8 @@ def build(series=paths.KERNELS, module=True, user=True, tests=True):
     """Build the module for each kernel, user space once, and the tests, which link with it."""
     for one in series if module else ():
         build_module(kernels.get(one))
+        if one == "debug":
+            build_suites(kernels.get(one))
     if user:
         make_if_there("userspace")
         make_if_there("tests/guest")
@@ -152,8 +166,8 @@ def user_files():
 
 def check_kernel_names(names):
     for name in names:
-        if name not in paths.KERNELS:
-            raise LabError(f"unknown kernel {name}; the lab has {', '.join(paths.KERNELS)}")
+        if name not in paths.SERIES:
+            raise LabError(f"unknown kernel {name}; the lab has {', '.join(paths.SERIES)}")
     return names
 
 

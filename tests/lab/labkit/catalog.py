@@ -6,8 +6,9 @@ from . import build, paths
 from .ui import LabError
 
 DEFAULTS = {"hosts": "1", "cpus": "2", "mem": "1024", "timeout": "60", "module": "yes",
-            "leak": "2048", "root": "no", "kernels": ",".join(paths.KERNELS), "args": "",
-            "cmdline": "", "alone": "no", "sources": "", "libs": "", "dmesg": "", "expect": ""}
+            "leak": "2048", "root": "no", "kernels": ",".join(paths.SERIES), "args": "",
+            "cmdline": "", "alone": "no", "sources": "", "libs": "", "dmesg": "", "expect": "",
+            "tap": ""}
 
 
 class Test:
@@ -32,7 +33,7 @@ class Test:
         for path in paths_:
             command = f"sh /tests/{path.name}" if path.suffix == ".sh" else f"/tests/{path.stem}"
             self.commands.append(f"{command} {values['args'].replace(',', ' ')}".strip())
-        self.taps = paths_[0].suffix == ".c"
+        self.taps = (values["tap"] or ("yes" if paths_[0].suffix == ".c" else "no")) == "yes"
 
     def needs(self, kernel):
         """Tests with equal needs share a boot."""

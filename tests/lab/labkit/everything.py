@@ -64,8 +64,13 @@ def lab_stage(series, jobs):
     return passed, failed
 
 
+def debug_kernel_stage():
+    setup.setup(["debug"])
+    return 1, 0
+
+
 def test(series, jobs=1):
-    """Every stage runs, even if an earlier one failed: a person wants to know it all."""
+    """What "make test" does."""
     setup.setup(series)
     stages = [("build", lambda: build_stage(series)), ("check", lambda: lints.check(series))]
     if (paths.TOP / "tests" / "user" / "run").exists():
@@ -74,6 +79,19 @@ def test(series, jobs=1):
     stages.append(("unit tests", lambda: external(["tests/kunit/run"], "unit tests")))
     stages.append(("emulated hosts", lambda: lab_stage(series, jobs)))
     stages.append(("DKMS", lambda: dkms.check(series)))
+    return run_stages(stages, "test")
+
+
+def test_debug(jobs=1):
+    """What "make test-debug" does: the same tests in hosts whose kernel looks for mistakes."""
+    setup.setup(["6.12"])       # what guests run
+    return run_stages([("debug kernel", debug_kernel_stage),
+                       ("build", lambda: build_stage(["debug"])),
+                       ("emulated hosts", lambda: lab_stage(["debug"], jobs))], "test-debug")
+
+
+def run_stages(stages, name):
+    """Every stage runs, even if an earlier one failed: a person wants to know it all."""
     total, table = [0, 0], []
     for title, function in stages:
         say(f"{title} ...")
@@ -88,7 +106,7 @@ def test(series, jobs=1):
         table.append({"stage": title, "passed": passed, "failed": failed,
                       "seconds": round(time.monotonic() - begin, 1)})
         say(f"{title}: {passed} passed, {failed} failed, {table[-1]['seconds']} s")
-    paths.write_new(paths.BUILD / "test.json", json.dumps(table, indent=1).encode())
+    paths.write_new(paths.BUILD / f"{name}.json", json.dumps(table, indent=1).encode())
     for row in table:
         print(f"{row['stage']}: {row['passed']} passed, {row['failed']} failed "
               f"({row['seconds']} s)")

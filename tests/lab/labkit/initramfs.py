@@ -206,6 +206,8 @@ def ours(kernel, module=None, extra=None):
         rdma = module.with_name("kvm_ferry_rdma.ko")
         if rdma.exists():
             files["lab/kvm_ferry_rdma.ko"] = rdma
+    if kernel.suites.exists():
+        files["lab/kvm_ferry_kunit.ko"] = kernel.suites
     for name, path in sorted(files.items()):
         mode = 0o755 if os.access(path, os.X_OK) else 0o644
         cpio.file(name, path.read_bytes(), mode)

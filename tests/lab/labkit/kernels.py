@@ -23,9 +23,18 @@ IMAGE_META = {"6.1": "linux-image-amd64", "6.12": "linux-image-6.12-amd64"}
 HEADERS_META = {"6.1": "linux-headers-amd64", "6.12": "linux-headers-6.12-amd64"}
 LAYOUT = 1      # raise it when what is in the cache changes shape
 
+# What the debug kernel costs: time limits are multiplied, and KASAN's shadow and
+# quarantine, kmemleak's records and lockdep's tables take memory.
+DEBUG_SLOWNESS = 4
+
+
+def debug_mem(mem):
+    """MiB that a host with the debug kernel needs, for what is MEM MiB with a stock one."""
+    return mem * 5 // 4 + 384
+
 
 class Kernel:
-    """One unpacked stock kernel."""
+    """One unpacked kernel."""
 
     def __init__(self, series, root, release, version):
         self.series, self.root = series, pathlib.Path(root)
@@ -34,14 +43,23 @@ class Kernel:
         self.modules = self.root / "lib" / "modules" / release
         self.headers = self.root / "usr" / "src" / f"linux-headers-{release}"
         self.build = paths.BUILD / release      # our module's build directory
+        self.slowness = DEBUG_SLOWNESS if series == "debug" else 1
 
     @property
     def module(self):
         return self.build / "kvm_ferry.ko"
 
+    @property
+    def suites(self):
+        """The unit tests as a module, where the kernel has KUnit."""
+        return self.build / "kunit" / "kvm_ferry_kunit.ko"
+
 
 def find(series):
     """The cached kernel of SERIES, or None."""
+    if series == "debug":
+        from . import debug
+        return debug.find()
     stamp = paths.CACHE / "kernels" / series / "current.json"
     try:
         data = json.loads(stamp.read_text())
@@ -57,7 +75,8 @@ def get(series):
     """The cached kernel of SERIES; it is an error if "lab setup" has not run."""
     kernel = find(series)
     if not kernel:
-        raise LabError(f"no {series} kernel in {paths.CACHE}; run \"tests/lab/lab setup\"")
+        raise LabError(f"no {series} kernel in {paths.CACHE}; "
+                       f"run \"tests/lab/lab setup --kernel {series}\"")
     return kernel
 
 
@@ -134,7 +153,10 @@ def relocate(root, release):
 
 
 def fetch(series):
-    """Resolve, download and unpack the kernel of SERIES; return it."""
+    """Resolve, download and unpack the kernel of SERIES, or build it; return it."""
+    if series == "debug":
+        from . import debug
+        return debug.fetch()
     resolved = resolve(series)
     if not resolved:
         raise LabError(f"apt knows no {IMAGE_META[series]} or {HEADERS_META[series]}: "

@@ -13,7 +13,8 @@ BUILD = TOP / "build"
 RUNS = BUILD / "lab"
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or
                      pathlib.Path.home() / ".cache") / "kvm-ferry"
-KERNELS = ("6.1", "6.12")
+KERNELS = ("6.1", "6.12")       # stock ones: what everything runs on unless told otherwise
+SERIES = (*KERNELS, "debug")    # and the one of debug.py
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ class Boot:
         kernel = kernels.get(series)
         guest = kernels.get("6.12")
         image = initramfs.assemble(kernel, guest, directory, module, files)
-        self.relay, self.hosts = Relay(), []
+        self.relay, self.hosts, self.slowness = Relay(), [], kernel.slowness
         ends = cable() if hosts == 2 else (None,)
         try:
             for number in range(1, hosts + 1):
@@ -69,11 +69,12 @@ def run_one(boot, test, series, number):
     result = verdict.Result(test, series)
     begin = time.monotonic()
     exits, dmesgs, complaints, alive = {}, {}, {}, True
+    limit = test.timeout * boot.slowness
     boot.relay.clear()
     try:
         for host, command in zip(boot.hosts, test.commands):
-            host.request(f"run {number} {test.timeout} {test.leak} {test.module} {command}")
-        end = begin + test.timeout + AGENT_SLACK
+            host.request(f"run {number} {limit} {test.leak} {test.module} {command}")
+        end = begin + limit + AGENT_SLACK * boot.slowness
         for host in boot.hosts:
             line = host.answer(max(1, end - time.monotonic()))
             match = re.fullmatch(rf"done {number} (\d+) (\S+)(.*)", line)
@@ -92,7 +93,9 @@ def run_one(boot, test, series, number):
         alive = False
         result.problems.append(str(err))
         for host in boot.hosts:
-            result.output += host.rest_of_output() + host.last_words()
+            words = host.last_words()
+            result.problems += verdict.trouble_in(words)[:1]
+            result.output += host.rest_of_output() + words
     result.seconds = time.monotonic() - begin
     result.leaked_only = not any(exits.values()) and \
         {n for c in complaints.values() for n in c} == {"leak"}

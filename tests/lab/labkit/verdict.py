@@ -2,6 +2,8 @@
 """From what a test printed and what the kernel said to passed, failed, skipped."""
 import re
 
+from .kernels import DEBUG_SLOWNESS
+
 SKIP = 77
 
 # Whatever the kernel prints of these after a test began fails that test.
@@ -104,10 +106,12 @@ def judge_plainly(result, exits, dmesgs, complaints):
         if lines:
             result.problems.append(f"the kernel of host {number} complained: {lines[0].strip()}")
             result.output += f"\n--- dmesg of host {number}:\n{dmesg}"
-    words = {"timeout": f"it was not done after {test.timeout} s",
+    words = {"timeout": "it was not done after "
+             f"{test.timeout * (DEBUG_SLOWNESS if result.kernel == 'debug' else 1)} s",
              "processes": "a process of it could not be killed",
              "unload": "the module did not unload",
-             "leak": "memory did not come back"}
+             "leak": "memory did not come back",
+             "kmemleak": "kmemleak found memory that nothing points to any more"}
     for number, names in complaints.items():
         result.problems += [f"{words.get(n, n)} (host {number})" for n in names]
     if test.taps and not any(c == SKIP for c in exits.values()):

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from . import accel
+from . import accel, kernels
 from .ui import LabError
 
 BOOT_LIMIT = 240        # seconds; a stock kernel takes 5 to 10 under TCG on a quiet machine
@@ -90,7 +90,12 @@ class Host:
         self.console, console_fd = channel()
         self.pulse, pulse_fd = channel()
         append = (f"console=ttyS0 loglevel=4 panic=-1 oops=panic tsc=nowatchdog mitigations=off "
-                  f"random.trust_cpu=on lab.host={number} lab.kernel={kernel.series} {cmdline}")
+                  f"random.trust_cpu=on lab.host={number} lab.kernel={kernel.series} "
+                  f"lab.slow={kernel.slowness} ")
+        if kernel.series == "debug":
+            append += "loglevel=5 panic_on_warn=1 kmemleak=on "
+            mem = kernels.debug_mem(mem)
+        append += cmdline
         cmd = ["qemu-system-x86_64", "-name", f"ferry-host{number}", "-nodefaults",
                "-no-user-config", "-display", "none", "-no-reboot", "-machine", "pc",
                *(("-accel", "kvm", "-cpu", "host") if accel_kvm()
@@ -201,7 +206,7 @@ class Host:
 
     def wait_up(self):
         try:
-            line = self.answer(BOOT_LIMIT)
+            line = self.answer(BOOT_LIMIT * self.kernel.slowness)
         except HostDied as err:
             raise LabError(f"{err} during its boot\n{self.last_words()}") from err
         if not line.startswith("up "):
@@ -229,7 +234,7 @@ class Host:
             self.output.clear()
         return data.decode(errors="replace")
 
-    def last_words(self, lines=40):
+    def last_words(self, lines=120):
         """The tail of the console and of QEMU's own messages."""
         text = ""
         for path in (self.qemu_log, self.console_log):

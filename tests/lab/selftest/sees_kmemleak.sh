@@ -1,0 +1,5 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# lab: module=no kernels=debug expect="kmemleak found memory"
+# The debug kernel notices memory that was lost, here by a sample of its own.
+modprobe kmemleak-test && rmmod kmemleak-test
