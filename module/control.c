@@ -240,6 +240,11 @@ void ferry_control_abort(struct ferry_session *s)
 			return;
 		usleep_range(1000, 2000);
 	}
+	/* Who had the lock may have said COMMIT. */
+	if (READ_ONCE(s->commit_sent)) {
+		mutex_unlock(&ch->tx_lock);
+		return;
+	}
 	spin_lock(&s->state_lock);
 	m.error = -s->failure.error;
 	strscpy(m.reason, s->failure.text, sizeof(m.reason));
