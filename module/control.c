@@ -71,15 +71,16 @@ void ferry_channel_broke(struct ferry_channel *ch, int error, const char *doing)
 	char name[24];
 
 	/*
-	 * A peer that aborts closes its data channels right after saying why on
-	 * the control channel: let the reason arrive first.
+	 * A peer that aborts closes its channels right after saying why on the
+	 * control channel: let the reason arrive first. It may even be the answer
+	 * to a COMMIT that could not be sent.
 	 */
-	if (ch->kind == KVM_FERRY_CHANNEL_DATA) {
+	if (current != READ_ONCE(s->control->task))
 		wait_event_timeout(s->wait, ferry_session_ended(s), HZ);
+	if (ch->kind == KVM_FERRY_CHANNEL_DATA)
 		scnprintf(name, sizeof(name), "data channel %u", ch->index);
-	} else {
+	else
 		strscpy(name, "the control channel", sizeof(name));
-	}
 	switch (error) {
 	case -EPIPE:
 	case -ECONNRESET:
