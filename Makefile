@@ -70,6 +70,9 @@ check: setup
 kunit:
 	tests/kunit/run
 
+model: /usr/bin/python3
+	tests/model/run
+
 test: /usr/bin/python3
 	$(LAB) test
 
@@ -99,6 +102,7 @@ help:
 	@echo "make test-debug    a draft: the tests in emulated hosts on a kernel with KASAN, lockdep ..."
 	@echo "make check         only the lints;  make kunit: only the unit tests"
 	@echo "make fuzz          hostile bytes for the wire decoders, SECONDS=60 long (clang's libFuzzer)"
+	@echo "make model         only the models of the data's way and of COMMIT, checked with spin"
 	@echo "make bench         figures beside other ways to do it, in build/bench/results.json"
 	@echo "make clean         remove build/; what is fetched stays in ~/.cache/kvm-ferry"
 	@echo "tests/lab/lab -h   one test, one host, by hand"
@@ -108,4 +112,4 @@ help:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -q -y --no-install-recommends python3
 
 .PHONY: all modules userspace install install-module install-userspace dkms-install dkms-remove \
-	setup check kunit test test-debug fuzz demo bench clean help
+	setup check kunit model test test-debug fuzz demo bench clean help

@@ -76,6 +76,7 @@ def test(series, jobs=1):
     if (paths.TOP / "tests" / "user" / "run").exists():
         stages.append(("user space", lambda: external(["tests/user/run"], "user space")))
     stages.append(("hostile bytes", lambda: external(["tests/fuzz/run"], "hostile bytes")))
+    stages.append(("models", lambda: external(["tests/model/run"], "models")))
     stages.append(("unit tests", lambda: external(["tests/kunit/run"], "unit tests")))
     stages.append(("emulated hosts", lambda: lab_stage(series, jobs)))
     stages.append(("DKMS", lambda: dkms.check(series)))
