@@ -5,21 +5,9 @@
 # installed copy is used the way a VMM's build would.
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
-BUILD=${BUILD:-$top/build}
+. "$top/tests/user/check.sh"
 root=$(mktemp -d) || exit 1
 trap 'rm -rf "$root"' EXIT
-n=0
-bad=0
-
-check() {
-	n=$((n + 1))
-	if [ "$1" -eq 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		bad=$((bad + 1))
-	fi
-}
 
 make -s -C "$top/userspace" install BUILD="$BUILD" PREFIX=/usr DESTDIR="$root" > "$root/log" 2>&1
 check $? "make install"
@@ -72,5 +60,4 @@ check $? "the header is C++ as well"
 make -s -C "$top/userspace" uninstall BUILD="$BUILD" PREFIX=/usr DESTDIR="$root" &&
 	[ -z "$(find "$root/usr" -name '*ferry*')" ]
 check $? "make uninstall leaves nothing behind"
-echo "1..$n"
-[ "$bad" -eq 0 ]
+checked

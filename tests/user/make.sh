@@ -5,21 +5,9 @@
 # install, before anything was built or registered.
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
+. "$top/tests/user/check.sh"
 root=$(mktemp -d) || exit 1
 trap 'rm -rf "$root"' EXIT
-n=0
-bad=0
-
-check() {
-	n=$((n + 1))
-	if [ "$1" -eq 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		sed 's/^/# /' "$root/said"
-		bad=$((bad + 1))
-	fi
-}
 
 # refuses WHAT WORDS ARGUMENTS...: make fails with these words
 refuses() {
@@ -28,7 +16,9 @@ refuses() {
 	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -C "$top" KVERSION=0.0-none DESTDIR="$root/dest" \
 		"$@" > "$root/said" 2>&1
 	[ $? -eq 2 ] && grep -q "$words" "$root/said"
-	check $? "$what"
+	status=$?
+	check $status "$what"
+	[ $status -eq 0 ] || sed "s,^,# ," "$root/said"
 	[ ! -e "$root/dest" ] && ! [ -e "$top/build/0.0-none" ]
 	check $? "$what: nothing was made"
 }
@@ -45,5 +35,4 @@ refuses "make dkms-install says that DKMS is missing" 'DKMS is missing: install 
 	dkms-install DKMS="$root/nothing"
 PKG_CONFIG_LIBDIR="$root" refuses "make says that json-c is missing" \
 	'install libjson-c-dev and pkg-config' userspace
-echo "1..$n"
-[ "$bad" -eq 0 ]
+checked

@@ -5,20 +5,8 @@
 # ioctl that there is.
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
-BUILD=${BUILD:-$top/build}
+. "$top/tests/user/check.sh"
 pages="$top/userspace/lib/man/*.[1-9] $top/userspace/ferryctl/*.[1-9]"
-n=0
-bad=0
-
-check() {
-	n=$((n + 1))
-	if [ "$1" -eq 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		bad=$((bad + 1))
-	fi
-}
 
 # The page as text without hyphens that mandoc put in.
 text() {
@@ -58,5 +46,4 @@ for c in $(grep -oE '^#define KVM_FERRY_[A-Z_]+ _IO' "$top/uapi/linux/kvm_ferry.
 done
 [ -z "$missing" ]
 check $? "kvm_ferry(4) tells of every ioctl${missing:+, but:$missing}"
-echo "1..$n"
-[ "$bad" -eq 0 ]
+checked
