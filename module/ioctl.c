@@ -5,6 +5,7 @@
  * reserved fields only.
  */
 #include <linux/capability.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/nospec.h>
 #include <linux/sched.h>
@@ -24,6 +25,11 @@
 #define FOR_SOURCE	(1u << 2)	/* only on a source */
 #define FOR_SINK	(1u << 3)	/* only on a sink */
 #define BY_OWNER	(1u << 4)	/* only in the session's address space */
+/*
+ * And: it has out_ fields. A struct without any is never written, so that a
+ * commit that is done cannot be told as EFAULT, which would make two owners.
+ */
+#define ANSWERS		(1u << 5)
 
 union ferry_arg {
 	struct {
@@ -56,6 +62,7 @@ union ferry_arg {
 struct ferry_call {
 	struct ferry_file *file;
 	struct ferry_session *session;	/* on a session, or found by session_id */
+	struct file *created;		/* CREATE: the new session's, until it is told */
 	union ferry_arg *arg;
 	struct ferry_reason *why;
 };
@@ -84,7 +91,21 @@ static int call_info(struct ferry_call *c)
 
 static int call_create(struct ferry_call *c)
 {
-	return ferry_session_create(&c->arg->create, c->why);
+	return ferry_session_create(&c->arg->create, &c->created, c->why);
+}
+
+static void settle_create(struct ferry_call *c, bool told)
+{
+	int fd = c->arg->create.out_fd;
+
+	if (!c->created)
+		return;
+	if (told) {
+		fd_install(fd, c->created);
+	} else {
+		put_unused_fd(fd);
+		fput(c->created);
+	}
 }
 
 static int call_list(struct ferry_call *c)
@@ -189,6 +210,18 @@ static int call_event(struct ferry_call *c)
 	return 0;
 }
 
+static void settle_event(struct ferry_call *c, bool told)
+{
+	struct ferry_session *s = c->session;
+
+	if (told)
+		return;
+	spin_lock(&s->state_lock);
+	s->events |= c->arg->event.out_events;
+	spin_unlock(&s->state_lock);
+	wake_up_all(&s->wait);
+}
+
 static int call_report(struct ferry_call *c)
 {
 	return ferry_report_dirty(c->session, &c->arg->report, c->why);
@@ -238,6 +271,14 @@ static int call_state_recv(struct ferry_call *c)
 	return ferry_state_recv(c->session, &c->arg->state, c->why);
 }
 
+/* A VMM that does not know how much went would repeat or skip a part of its stream. */
+static void settle_state(struct ferry_call *c, bool told)
+{
+	if (!told && c->arg->state.out_length)
+		ferry_session_fail(c->session, -EFAULT,
+				   "how much state was passed could not be told: the argument cannot be written");
+}
+
 static int call_commit(struct ferry_call *c)
 {
 	return ferry_commit(c->session, c->why);
@@ -246,6 +287,7 @@ static int call_commit(struct ferry_call *c)
 /**
  * struct ferry_command - a row of the table
  * @call: the handler
+ * @settle: follows a call that did something: could the caller be told of it?
  * @size: of the struct, now
  * @min_size: of its first version
  * @flags: flags that the handler checks itself: all others must be zero
@@ -256,6 +298,7 @@ static int call_commit(struct ferry_call *c)
  */
 struct ferry_command {
 	int (*call)(struct ferry_call *c);
+	void (*settle)(struct ferry_call *c, bool told);
 	u16 size;
 	u16 min_size;
 	u32 flags;
@@ -276,15 +319,16 @@ struct ferry_command {
 #define SESSION_ID(type) .id = offsetof(struct type, session_id)
 
 static const struct ferry_command commands[] = {
-	ROW(INFO, call_info, kvm_ferry_info, out_release, 0, ON_DEVICE),
-	ROW(CREATE, call_create, kvm_ferry_create, name, 0, ON_DEVICE),
-	ROW(LIST, call_list, kvm_ferry_list, out_count, 0, ON_DEVICE),
+	ROW(INFO, call_info, kvm_ferry_info, out_release, 0, ON_DEVICE | ANSWERS),
+	ROW(CREATE, call_create, kvm_ferry_create, name, 0, ON_DEVICE | ANSWERS,
+	    .settle = settle_create),
+	ROW(LIST, call_list, kvm_ferry_list, out_count, 0, ON_DEVICE | ANSWERS),
 	ROW(REASON, call_reason, kvm_ferry_reason, out_reason,
-	    ~0u, ON_DEVICE | ON_SESSION, RESERVED(kvm_ferry_reason, __reserved)),
+	    ~0u, ON_DEVICE | ON_SESSION | ANSWERS, RESERVED(kvm_ferry_reason, __reserved)),
 	ROW(STATS, call_stats, kvm_ferry_stats, out_name,
-	    0, ON_DEVICE | ON_SESSION, SESSION_ID(kvm_ferry_stats)),
+	    0, ON_DEVICE | ON_SESSION | ANSWERS, SESSION_ID(kvm_ferry_stats)),
 	ROW(LIMITS, call_limits, kvm_ferry_limits, __reserved,
-	    ~0u, ON_DEVICE | ON_SESSION, RESERVED(kvm_ferry_limits, __reserved), SESSION_ID(kvm_ferry_limits)),
+	    ~0u, ON_DEVICE | ON_SESSION | ANSWERS, RESERVED(kvm_ferry_limits, __reserved), SESSION_ID(kvm_ferry_limits)),
 	ROW(ABORT, call_abort, kvm_ferry_abort, session_id,
 	    0, ON_DEVICE | ON_SESSION, SESSION_ID(kvm_ferry_abort)),
 	ROW(REGION_ADD, call_region, kvm_ferry_region_add, name,
@@ -298,24 +342,26 @@ static const struct ferry_command commands[] = {
 	ROW(CHANNEL_ADD, call_channel, kvm_ferry_channel_add, key,
 	    0, ON_SESSION | BY_OWNER, RESERVED(kvm_ferry_channel_add, __reserved)),
 	ROW(START, call_start, kvm_ferry_start, flags, 0, ON_SESSION | BY_OWNER),
-	ROW(EVENT, call_event, kvm_ferry_event, out_pass, 0, ON_SESSION),
+	ROW(EVENT, call_event, kvm_ferry_event, out_pass, 0, ON_SESSION | ANSWERS, .settle = settle_event),
 	ROW(REPORT_DIRTY, call_report, kvm_ferry_report_dirty, __reserved,
 	    0, ON_SESSION | BY_OWNER | FOR_SOURCE, RESERVED(kvm_ferry_report_dirty, __reserved)),
 	ROW(REPORT_BITMAP, call_bitmap, kvm_ferry_bitmap, out_pages,
-	    0, ON_SESSION | BY_OWNER | FOR_SOURCE, RESERVED(kvm_ferry_bitmap, __reserved)),
+	    0, ON_SESSION | BY_OWNER | FOR_SOURCE | ANSWERS, RESERVED(kvm_ferry_bitmap, __reserved)),
 	ROW(FETCH_DIRTY, call_fetch, kvm_ferry_bitmap, out_pages,
-	    KVM_FERRY_FETCH_SYNC, ON_SESSION | BY_OWNER | FOR_SOURCE, RESERVED(kvm_ferry_bitmap, __reserved)),
+	    KVM_FERRY_FETCH_SYNC, ON_SESSION | BY_OWNER | FOR_SOURCE | ANSWERS, RESERVED(kvm_ferry_bitmap, __reserved)),
 	ROW(RING_WAIT, call_wait, kvm_ferry_ring_wait, __reserved,
 	    0, ON_SESSION | BY_OWNER | FOR_SOURCE, RESERVED(kvm_ferry_ring_wait, __reserved)),
 	ROW(RING_SYNC, call_sync, kvm_ferry_ring_sync, out_entries,
-	    0, ON_SESSION | BY_OWNER | FOR_SOURCE),
+	    0, ON_SESSION | BY_OWNER | FOR_SOURCE | ANSWERS),
 	ROW(RING_INDEX, call_index, kvm_ferry_ring_index, out_fetch_index,
-	    0, ON_SESSION | BY_OWNER | FOR_SOURCE),
+	    0, ON_SESSION | BY_OWNER | FOR_SOURCE | ANSWERS),
 	ROW(FINAL, call_final, kvm_ferry_final, flags, 0, ON_SESSION | BY_OWNER | FOR_SOURCE),
 	ROW(STATE_SEND, call_state_send, kvm_ferry_state_io, __reserved,
-	    KVM_FERRY_STATE_LAST, ON_SESSION | BY_OWNER | FOR_SOURCE, RESERVED(kvm_ferry_state_io, __reserved)),
+	    KVM_FERRY_STATE_LAST, ON_SESSION | BY_OWNER | FOR_SOURCE | ANSWERS, RESERVED(kvm_ferry_state_io, __reserved),
+	    .settle = settle_state),
 	ROW(STATE_RECV, call_state_recv, kvm_ferry_state_io, __reserved,
-	    0, ON_SESSION | BY_OWNER | FOR_SINK, RESERVED(kvm_ferry_state_io, __reserved)),
+	    0, ON_SESSION | BY_OWNER | FOR_SINK | ANSWERS, RESERVED(kvm_ferry_state_io, __reserved),
+	    .settle = settle_state),
 	ROW(COMMIT, call_commit, kvm_ferry_commit, flags, 0, ON_SESSION | BY_OWNER),
 };
 
@@ -375,6 +421,19 @@ static int find_session(struct ferry_call *c, const struct ferry_command *row,
 	return 0;
 }
 
+static int answer(struct ferry_call *c, const struct ferry_command *row, void __user *uarg,
+		  u32 usize, int ret)
+{
+	bool told = !(row->who & ANSWERS) ||
+		    !copy_to_user(uarg, c->arg, min_t(u32, usize, row->size));
+
+	if (!told)
+		ret = ferry_because(c->why, -EFAULT, "the argument cannot be written");
+	if (row->settle)
+		row->settle(c, told);
+	return ret;
+}
+
 static int dispatch(struct ferry_file *f, const struct ferry_command *row, union ferry_arg *arg,
 		    void __user *uarg, u32 usize, struct ferry_reason *why)
 {
@@ -401,11 +460,11 @@ static int dispatch(struct ferry_file *f, const struct ferry_command *row, union
 	if (ret)
 		return ret;
 	ret = row->call(&c);
+	/* What a signal or a bad pointer cut short has figures to tell too. */
+	if (!ret || ret == -EINTR || ret == -EFAULT)
+		ret = answer(&c, row, uarg, usize, ret);
 	if (found)
 		ferry_session_put(found);
-	/* A wait that a signal cut short has figures to tell too. */
-	if ((!ret || ret == -EINTR) && copy_to_user(uarg, arg, min_t(u32, usize, row->size)))
-		ret = ferry_because(why, -EFAULT, "the argument cannot be written");
 	return ret;
 }
 

@@ -353,12 +353,14 @@ static struct ferry_session *session_alloc(const struct kvm_ferry_create *arg)
 	return s;
 }
 
-int ferry_session_create(struct kvm_ferry_create *arg, struct ferry_reason *why)
+/* The fd is reserved and @file is not behind it yet: nobody else can meet it. */
+int ferry_session_create(struct kvm_ferry_create *arg, struct file **file,
+			 struct ferry_reason *why)
 {
 	struct ferry_session *s;
 	struct task_struct *task;
 	struct ferry_file *f;
-	int ret;
+	int ret, fd;
 
 	ret = check_create(arg, why);
 	if (ret)
@@ -391,13 +393,22 @@ int ferry_session_create(struct kvm_ferry_create *arg, struct ferry_reason *why)
 	ret = xa_err(xa_store(&sessions, s->id, s, GFP_KERNEL_ACCOUNT));
 	if (ret)
 		goto err_session;
-	ret = anon_inode_getfd("kvm-ferry", &session_fops, f, O_RDWR | O_CLOEXEC);
-	if (ret < 0)
+	fd = get_unused_fd_flags(O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		ret = ferry_because(why, fd, "no file descriptor is left");
 		goto err_session;
+	}
+	*file = anon_inode_getfile("kvm-ferry", &session_fops, f, O_RDWR);
+	if (IS_ERR(*file)) {
+		ret = PTR_ERR(*file);
+		goto err_fd;
+	}
 	arg->out_id = s->id;
-	arg->out_fd = ret;
+	arg->out_fd = fd;
 	return 0;
 
+err_fd:
+	put_unused_fd(fd);
 err_session:
 	session_destroy(s);
 err_file:

@@ -120,7 +120,8 @@ struct ferry_session {
 };
 
 /* session.c */
-int ferry_session_create(struct kvm_ferry_create *arg, struct ferry_reason *why);
+int ferry_session_create(struct kvm_ferry_create *arg, struct file **file,
+			 struct ferry_reason *why);
 struct ferry_session *ferry_session_find(u64 id);
 void ferry_session_put(struct ferry_session *s);
 u32 ferry_session_list(u64 __user *ids, u32 room, int *err);

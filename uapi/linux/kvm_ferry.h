@@ -23,6 +23,11 @@
  * ends in (_ns, _us, _ms), rates are in units per second, sizes are in bytes
  * and "pages" are pages of @out_page_size (4096) bytes.
  *
+ * A struct without out_* fields is only read: such a command has done what it
+ * says if it returns 0. Where out_* fields cannot be written the error is
+ * EFAULT, and what the caller was not told of is undone (a new session, events)
+ * or ends the session (a piece of state).
+ *
  * Common errors, beside those that each command names:
  *
  *  - ENOTTY: the command is unknown, or is not for this kind of fd (a session
@@ -766,8 +771,8 @@ struct kvm_ferry_final {
  * @flags: SEND: KVM_FERRY_STATE_LAST with the last piece. RECV: 0
  * @data: user pointer
  * @length: SEND: bytes to send, 0 allowed with LAST. RECV: room
- * @out_length: SEND: bytes that were sent (after EINTR: go on from there).
- *	RECV: bytes that were written
+ * @out_length: SEND: bytes that were sent (after EINTR or EFAULT: go on from
+ *	there). RECV: bytes that were written
  * @out_flags: RECV: KVM_FERRY_STATE_LAST once all of it was received
  * @__reserved: must be 0
  *
