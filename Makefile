@@ -79,6 +79,9 @@ test: /usr/bin/python3
 test-debug: /usr/bin/python3
 	$(LAB) test-debug
 
+test-newest: /usr/bin/python3
+	$(LAB) test-newest
+
 fuzz:
 	tests/fuzz/run $(or $(SECONDS),60)
 
@@ -99,7 +102,8 @@ help:
 	@echo "make dkms-install  register, build and install the module with DKMS; dkms-remove undoes it"
 	@echo "make demo          move a running guest between two emulated hosts, with all its set-up"
 	@echo "make test          everything that is tested, with all its set-up"
-	@echo "make test-debug    a draft: the tests in emulated hosts on a kernel with KASAN, lockdep ..."
+	@echo "make test-debug    the tests in emulated hosts on a 6.12 with KASAN, lockdep, kmemleak ..."
+	@echo "make test-newest   the same on the newest kernel of the distribution's unstable suite"
 	@echo "make check         only the lints;  make kunit: only the unit tests"
 	@echo "make fuzz          hostile bytes for the wire decoders, SECONDS=60 long (clang's libFuzzer)"
 	@echo "make model         only the models of the data's way and of COMMIT, checked with spin"
@@ -112,4 +116,4 @@ help:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -q -y --no-install-recommends python3
 
 .PHONY: all modules userspace install install-module install-userspace dkms-install dkms-remove \
-	setup check kunit model test test-debug fuzz demo bench clean help
+	setup check kunit model test test-debug test-newest fuzz demo bench clean help

@@ -133,7 +133,7 @@ def build(series=paths.KERNELS, module=True, user=True, tests=True):
     """Build the module for each kernel, user space once, and the tests, which link with it."""
     for one in series if module else ():
         build_module(kernels.get(one))
-        if one == "debug":
+        if one in paths.DEBUG_KERNELS:
             build_suites(kernels.get(one))
     if user:
         make_if_there("userspace")

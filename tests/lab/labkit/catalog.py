@@ -8,7 +8,7 @@ from .ui import LabError
 DEFAULTS = {"hosts": "1", "cpus": "2", "mem": "1024", "timeout": "60", "module": "yes",
             "leak": "2048", "root": "no", "kernels": ",".join(paths.SERIES), "args": "",
             "cmdline": "", "alone": "no", "sources": "", "libs": "", "dmesg": "", "expect": "",
-            "tap": ""}
+            "tap": "", "leaks": "no"}
 
 
 class Test:
@@ -25,10 +25,13 @@ class Test:
         self.timeout, self.leak = int(values["timeout"]), int(values["leak"])
         self.module, self.root = values["module"], values["root"] == "yes"
         self.kernels = values["kernels"].split(",")
+        if "debug" in self.kernels:
+            self.kernels += [k for k in paths.DEBUG_KERNELS if k not in self.kernels]
         self.cmdline, self.alone = values["cmdline"], values["alone"] == "yes"
         self.dmesg_allowed = values["dmesg"]    # a regular expression of expected messages
         # The lab's own tests fail on purpose; what they must fail with is here.
         self.expect = values["expect"]
+        self.leaks = values["leaks"] == "yes"   # and kmemleak must find something
         self.commands = []
         for path in paths_:
             command = f"sh /tests/{path.name}" if path.suffix == ".sh" else f"/tests/{path.stem}"

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The debug kernel: the distribution's newest LTS source, built with everything
-that notices mistakes by itself (tests/lab/debug/*.config).
+Kernels that are built here: the distribution's newest LTS source ("debug") or
+the newest one of its unstable suite ("newest"), with everything that notices
+mistakes by itself (tests/lab/debug/*.config).
 
 cache/debug-kernel/KEY/ has the shape of an unpacked stock kernel: boot/,
 lib/modules/RELEASE, and build/, what modules are built against. KEY covers the
-source's version, the options and the compiler. build/debug-kernel.json in the
+source's version, the options and the compiler. build/SERIES-kernel.json in the
 source tree says which of them this tree uses.
 """
 import hashlib
@@ -22,12 +23,11 @@ from . import kernels, paths
 from .ui import LabError, Step, run, say
 
 FRAGMENTS = tuple(paths.LAB / "debug" / f"{name}.config" for name in ("base", "debug"))
-STAMP = paths.BUILD / "debug-kernel.json"
 LOCALVERSION = "-ferry-debug"
-OBJECTS = 2800          # about as many as a build makes; for telling how far it is
+OBJECTS = 2060          # about as many as a build makes; for telling how far it is
 BUILD_LIMIT = 7200      # seconds
 TELL_EVERY = 20         # seconds
-KEEP = 2                # kernels in the cache
+KEEP = 3                # kernels in the cache
 LAYOUT = 1              # raise it when what is in the cache changes shape
 # An external module's build reads these of the kernel's build directory.
 KEPT = ("scripts", "tools/objtool/objtool", "include", "arch/x86/include", "Makefile", ".config",
@@ -43,31 +43,35 @@ def recipe():
     return key.hexdigest()
 
 
-def as_kernel(root, release, version):
-    kernel = kernels.Kernel("debug", root, release, version)
+def stamp(series):
+    return paths.BUILD / f"{series}-kernel.json"
+
+
+def as_kernel(series, root, release, version):
+    kernel = kernels.Kernel(series, root, release, version)
     kernel.headers = root / "build"
     return kernel
 
 
-def find():
-    """The debug kernel that this source tree uses, or None."""
+def find(series):
+    """The kernel of SERIES that this source tree uses, or None."""
     try:
-        data = json.loads(STAMP.read_text())
+        data = json.loads(stamp(series).read_text())
     except (OSError, ValueError):
         return None
     root = paths.CACHE / "debug-kernel" / data["key"]
     if data["recipe"] != recipe() or not (root / "complete").exists():
         return None
-    return as_kernel(root, data["release"], data["version"])
+    return as_kernel(series, root, data["release"], data["version"])
 
 
-def fetch():
+def fetch(series):
     """Build it if it is not in the cache; return it."""
     source = pathlib.Path(subprocess.run(
-        [paths.LAB / "kernel-source"], stdout=subprocess.PIPE, text=True, check=False,
+        [paths.LAB / "kernel-source", paths.DEBUG_KERNELS[series]], stdout=subprocess.PIPE, text=True, check=False,
         stdin=subprocess.DEVNULL).stdout.strip())
     if not (source / "Makefile").exists():
-        raise LabError("there is no kernel source for the debug kernel; the reason is above")
+        raise LabError(f"there is no source for the {series} kernel; the reason is above")
     version, how = source.name, recipe()
     key = hashlib.sha256(f"{version}\n{how}".encode()).hexdigest()[:16]
     base = paths.CACHE / "debug-kernel"
@@ -76,18 +80,18 @@ def fetch():
         if not (root / "complete").exists():
             # The unit tests graft their files into the same source.
             with paths.locked(source.with_name(f"{version}.lock")):
-                make(source, root)
+                make(series, source, root)
         os.utime(root / "complete")
         old = sorted(base.glob("*/complete"), key=lambda p: p.stat().st_mtime)
         for one in old[:-KEEP]:
             shutil.rmtree(one.parent, ignore_errors=True)
     release = (root / "complete").read_text().strip()
-    paths.write_new(STAMP, json.dumps({"key": key, "recipe": how, "release": release,
+    paths.write_new(stamp(series), json.dumps({"key": key, "recipe": how, "release": release,
                                        "version": version}).encode())
-    return as_kernel(root, release, version)
+    return as_kernel(series, root, release, version)
 
 
-def make(source, root):
+def make(series, source, root):
     """Configure, build, install and prune the kernel in ROOT."""
     begin = time.monotonic()
     shutil.rmtree(root, ignore_errors=True)
@@ -97,11 +101,12 @@ def make(source, root):
     command = ["make", "-C", source, f"O={out}", "ARCH=x86_64", f"LOCALVERSION={LOCALVERSION}",
                f"-j{os.cpu_count() or 1}"]
     text = run(["scripts/kconfig/merge_config.sh", "-n", "-O", out, *FRAGMENTS],
-               "configuring the debug kernel", cwd=source, env=env)
-    check_options((out / ".config").read_text(), text)
-    say("building the debug kernel, which takes long the first time ...")
+               f"configuring the {series} kernel", cwd=source, env=env)
+    gone = unknown_options(source) if series == "newest" else ()
+    check_options((out / ".config").read_text(), text, gone)
+    say(f"building the {series} kernel, which takes long the first time ...")
     compile_all([*command, "bzImage", "modules"], root / "build.log", begin)
-    with Step("installing the debug kernel into the cache"):
+    with Step(f"installing the {series} kernel into the cache"):
         release = run([*command, "-s", "kernelrelease"], "asking for its release").split()[-1]
         run([*command, "modules_install", f"INSTALL_MOD_PATH={root}", "INSTALL_MOD_STRIP=1"],
             "installing its modules")
@@ -110,11 +115,26 @@ def make(source, root):
         prune(out)
     (root / "complete.new").write_text(release + "\n")
     (root / "complete.new").rename(root / "complete")
-    say(f"the debug kernel {release} is built: {time.monotonic() - begin:.0f} s")
+    say(f"the {series} kernel {release} is built: {time.monotonic() - begin:.0f} s")
 
 
-def check_options(config, said):
-    """Every option of the fragments is as they ask, or a LabError that names the others."""
+def unknown_options(source):
+    """Options of the fragments that the kernel in SOURCE does not have (any more)."""
+    wanted = {name for path in FRAGMENTS
+              for name in re.findall(r"(?m)^CONFIG_(\w+)=", path.read_text())}
+    text = run(["grep", "-rhoE", "--include=Kconfig*", r"^\s*(menu)?config\s+[A-Z0-9_]+", source],
+               "looking for its options")
+    gone = sorted(wanted - {line.split()[1] for line in text.splitlines()})
+    if gone:
+        say(f"options that {source.name} does not have: {' '.join(gone)}")
+    return [f"CONFIG_{name}" for name in gone]
+
+
+def check_options(config, said, gone):
+    """
+    Every option of the fragments but those that are GONE is as they ask, or a LabError that
+    names the others.
+    """
     have = dict(re.findall(r"(?m)^(CONFIG_\w+)=(.*)$", config))
     wrong = []
     for path in FRAGMENTS:
@@ -122,9 +142,9 @@ def check_options(config, said):
         wanted = re.findall(r"(?m)^(CONFIG_\w+)=(.*)$", text)
         wanted += [(name, "n") for name in re.findall(r"(?m)^# (CONFIG_\w+) is not set$", text)]
         wrong += [f"{name} is {have.get(name, 'n')}, not {value} ({path.name})"
-                  for name, value in wanted if have.get(name, "n") != value]
+                  for name, value in wanted if have.get(name, "n") != value and name not in gone]
     if wrong:
-        raise LabError("the debug kernel's configuration is not what was asked for; something "
+        raise LabError("the kernel's configuration is not what was asked for; something "
                        "that these options depend on is missing:\n" + "\n".join(wrong) +
                        f"\n{said[-3000:]}")
 
@@ -150,7 +170,7 @@ def compile_all(command, log, begin):
         finally:
             watch.cancel()
     if process.returncode:
-        raise LabError(f"the debug kernel does not build (make ended with {process.returncode}):\n"
+        raise LabError(f"the kernel does not build (make ended with {process.returncode}):\n"
                        + log.read_text(errors="replace")[-4000:])
     say(f"  {objects} objects, {time.monotonic() - begin:.0f} s")
 

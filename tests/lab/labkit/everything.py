@@ -64,8 +64,8 @@ def lab_stage(series, jobs):
     return passed, failed
 
 
-def debug_kernel_stage():
-    setup.setup(["debug"])
+def kernel_stage(one):
+    setup.setup([one])
     return 1, 0
 
 
@@ -83,12 +83,15 @@ def test(series, jobs=1):
     return run_stages(stages, "test")
 
 
-def test_debug(jobs=1):
-    """What "make test-debug" does: the same tests in hosts whose kernel looks for mistakes."""
+def test_debug(one="debug", jobs=1):
+    """
+    What "make test-debug" and "make test-newest" do: the same tests in hosts whose kernel
+    looks for mistakes.
+    """
     setup.setup(["6.12"])       # what guests run
-    return run_stages([("debug kernel", debug_kernel_stage),
-                       ("build", lambda: build_stage(["debug"])),
-                       ("emulated hosts", lambda: lab_stage(["debug"], jobs))], "test-debug")
+    return run_stages([(f"{one} kernel", lambda: kernel_stage(one)),
+                       ("build", lambda: build_stage([one])),
+                       ("emulated hosts", lambda: lab_stage([one], jobs))], f"test-{one}")
 
 
 def run_stages(stages, name):

@@ -38,12 +38,13 @@ class Kernel:
 
     def __init__(self, series, root, release, version):
         self.series, self.root = series, pathlib.Path(root)
+        self.debug = series in paths.DEBUG_KERNELS
         self.release, self.version = release, version
         self.vmlinuz = self.root / "boot" / f"vmlinuz-{release}"
         self.modules = self.root / "lib" / "modules" / release
         self.headers = self.root / "usr" / "src" / f"linux-headers-{release}"
         self.build = paths.BUILD / release      # our module's build directory
-        self.slowness = DEBUG_SLOWNESS if series == "debug" else 1
+        self.slowness = DEBUG_SLOWNESS if self.debug else 1
 
     @property
     def module(self):
@@ -57,9 +58,9 @@ class Kernel:
 
 def find(series):
     """The cached kernel of SERIES, or None."""
-    if series == "debug":
+    if series in paths.DEBUG_KERNELS:
         from . import debug
-        return debug.find()
+        return debug.find(series)
     stamp = paths.CACHE / "kernels" / series / "current.json"
     try:
         data = json.loads(stamp.read_text())
@@ -154,9 +155,9 @@ def relocate(root, release):
 
 def fetch(series):
     """Resolve, download and unpack the kernel of SERIES, or build it; return it."""
-    if series == "debug":
+    if series in paths.DEBUG_KERNELS:
         from . import debug
-        return debug.fetch()
+        return debug.fetch(series)
     resolved = resolve(series)
     if not resolved:
         raise LabError(f"apt knows no {IMAGE_META[series]} or {HEADERS_META[series]}: "

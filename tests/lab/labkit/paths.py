@@ -14,7 +14,10 @@ RUNS = BUILD / "lab"
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or
                      pathlib.Path.home() / ".cache") / "kvm-ferry"
 KERNELS = ("6.1", "6.12")       # stock ones: what everything runs on unless told otherwise
-SERIES = (*KERNELS, "debug")    # and the one of debug.py
+# Those that debug.py builds with everything that notices mistakes, by the
+# argument of tests/lab/kernel-source.
+DEBUG_KERNELS = {"debug": "lts", "newest": "newest"}
+SERIES = (*KERNELS, *DEBUG_KERNELS)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+import types
 
 from . import build, catalog, initramfs, kernels, paths, verdict
 from .ui import LabError, say
@@ -13,6 +14,7 @@ from .vm import Host, HostDied, Relay, cable
 
 KEEP_RUNS = 12
 AGENT_SLACK = 90        # seconds that cleaning up after a test may take beyond its own limit
+SCAN_LIMIT = 60         # seconds that looking for leaks may take
 
 
 def new_run():
@@ -106,6 +108,30 @@ def run_one(boot, test, series, number):
     return result, alive and not dirty and (not trouble or bool(test.expect))
 
 
+def scan_for_leaks(boot, tests, series):
+    """The last thing that hosts of a debug kernel do: what kmemleak finds, as a result."""
+    name = "kmemleak" if len(tests) > 1 else f"kmemleak after {tests[0].name}"
+    result = verdict.Result(types.SimpleNamespace(name=name, taps=False), series)
+    begin = time.monotonic()
+    found = 0
+    try:
+        for host in boot.hosts:
+            host.request("kmemleak")
+        for host in boot.hosts:
+            words = host.answer(SCAN_LIMIT * boot.slowness).split()
+            if words[:2] != ["done", "kmemleak"]:
+                raise HostDied(f"host {host.number} said \"{' '.join(words)}\"")
+            found += int(words[2])
+            result.output += host.take_output("end kmemleak")
+    except HostDied as err:
+        result.problems.append(str(err))
+    result.seconds = time.monotonic() - begin
+    if not result.problems and bool(found) != any(t.leaks for t in tests):
+        result.problems.append(f"kmemleak found {found} pieces of memory that nothing points to")
+    result.passed, result.failed = (0, 1) if result.problems else (1, 0)
+    return result
+
+
 def show(result, verbose):
     """One line for a test, and all that helps when it failed."""
     head = f"{result.kernel} {result.test.name}"
@@ -167,6 +193,9 @@ def run_group(directory, needs, tests, verbose, keep, deadline, fail_fast=False)
         if keep and boot:
             from . import shell
             shell.attend(boot)
+        if boot and kernels.get(series).debug:
+            results.append(scan_for_leaks(boot, tests, series))
+            show(results[-1], verbose)
     finally:
         if boot:
             boot.close()

@@ -63,7 +63,7 @@ def setup(series=paths.KERNELS, refresh=False):
     mount_points()
     with paths.locked(paths.CACHE / "setup.lock"):
         for one in series:
-            if one == "debug" or (kernels.find(one) and not refresh):
+            if one in paths.DEBUG_KERNELS or (kernels.find(one) and not refresh):
                 continue
             if not updated and (refresh or not kernels.resolve(one)):
                 apt_get("update")
@@ -77,9 +77,10 @@ def setup(series=paths.KERNELS, refresh=False):
                 apt_get("update")
                 updated = True
                 kernels.fetch(one)
-    # Takes long, and has a lock of its own.
-    if "debug" in series and (refresh or not kernels.find("debug")):
-        kernels.fetch("debug")
+    # Take long, and have a lock of their own.
+    for one in series:
+        if one in paths.DEBUG_KERNELS and (refresh or not kernels.find(one)):
+            kernels.fetch(one)
     for one in series:
         kernel = kernels.get(one)
         say(f"kernel {one}: {kernel.release} ({kernel.version})")

@@ -2,6 +2,7 @@
 """From what a test printed and what the kernel said to passed, failed, skipped."""
 import re
 
+from . import paths
 from .kernels import DEBUG_SLOWNESS
 
 SKIP = 77
@@ -107,11 +108,10 @@ def judge_plainly(result, exits, dmesgs, complaints):
             result.problems.append(f"the kernel of host {number} complained: {lines[0].strip()}")
             result.output += f"\n--- dmesg of host {number}:\n{dmesg}"
     words = {"timeout": "it was not done after "
-             f"{test.timeout * (DEBUG_SLOWNESS if result.kernel == 'debug' else 1)} s",
+             f"{test.timeout * (DEBUG_SLOWNESS if result.kernel in paths.DEBUG_KERNELS else 1)} s",
              "processes": "a process of it could not be killed",
              "unload": "the module did not unload",
-             "leak": "memory did not come back",
-             "kmemleak": "kmemleak found memory that nothing points to any more"}
+             "leak": "memory did not come back"}
     for number, names in complaints.items():
         result.problems += [f"{words.get(n, n)} (host {number})" for n in names]
     if test.taps and not any(c == SKIP for c in exits.values()):

@@ -92,8 +92,8 @@ class Host:
         append = (f"console=ttyS0 loglevel=4 panic=-1 oops=panic tsc=nowatchdog mitigations=off "
                   f"random.trust_cpu=on lab.host={number} lab.kernel={kernel.series} "
                   f"lab.slow={kernel.slowness} ")
-        if kernel.series == "debug":
-            append += "loglevel=5 panic_on_warn=1 kmemleak=on "
+        if kernel.debug:
+            append += "loglevel=5 panic_on_warn=1 kmemleak=on kunit.enable=1 "
             mem = kernels.debug_mem(mem)
         append += cmdline
         cmd = ["qemu-system-x86_64", "-name", f"ferry-host{number}", "-nodefaults",
