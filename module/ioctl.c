@@ -212,14 +212,8 @@ static int call_event(struct ferry_call *c)
 
 static void settle_event(struct ferry_call *c, bool told)
 {
-	struct ferry_session *s = c->session;
-
-	if (told)
-		return;
-	spin_lock(&s->state_lock);
-	s->events |= c->arg->event.out_events;
-	spin_unlock(&s->state_lock);
-	wake_up_all(&s->wait);
+	if (!told)
+		ferry_session_event(c->session, c->arg->event.out_events);
 }
 
 static int call_report(struct ferry_call *c)

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tap.h"
+
 /* The command must fail with @error, and KVM_FERRY_REASON must say so in these words. */
 __attribute__((format(printf, 6, 7)))
 bool refused(int fd, unsigned long cmd, void *arg, int error, const char *words,
@@ -21,9 +23,9 @@ bool failed_with(int fd, int error, const char *words, const char *fmt, ...);
 uint32_t await_state(int fd, uint32_t lowest);
 /* Monotonic. */
 uint64_t now_ms(void);
-/* Polls until the condition holds; false after 20 s. */
+/* Polls until the condition holds; false after 20 s, more where lab_slow(). */
 #define poll_until(condition) __extension__({ \
-	uint64_t end_ = now_ms() + 20000; \
+	uint64_t end_ = now_ms() + 20000 * lab_slow(); \
 	bool holds_; \
 	while (!(holds_ = (condition)) && now_ms() < end_) \
 		poll_pause(); \

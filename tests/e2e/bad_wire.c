@@ -83,7 +83,7 @@ bool wire_read(struct wire *w, void *to, size_t n)
 	while (n) {
 		ssize_t got;
 
-		if (poll(&pfd, 1, WAIT_MS) <= 0)
+		if (poll(&pfd, 1, WAIT_MS * lab_slow()) <= 0)
 			return false;
 		got = recv(w->fd, to, n, 0);
 		if (got <= 0)
@@ -336,7 +336,7 @@ static bool take_data(struct peer *p, unsigned int i)
 bool sink_serve(struct peer *p, uint16_t type)
 {
 	struct pollfd pfd[1 + KVM_FERRY_MAX_DATA_CHANNELS];
-	uint64_t end = now_ms() + WAIT_MS, pinged = 0;
+	uint64_t end = now_ms() + WAIT_MS * lab_slow(), pinged = 0;
 	unsigned int i;
 
 	pfd[0] = (struct pollfd){ .fd = p->control.fd, .events = POLLIN };

@@ -47,7 +47,7 @@ grep -q -e --incoming err || fail "no advice in: $(cat err)"
 
 # Cancelled: slow enough that it cannot have been over.
 start_sink
-ip netns exec src ferryctl migrate src.ctl tcp:10.78.0.2:7000 --bandwidth 1M --json >mig.json 2>mig.err &
+ip netns exec src ferryctl migrate src.ctl tcp:10.78.0.2:7000 --bandwidth 128K --json >mig.json 2>mig.err &
 migrator=$!
 wait_for 30 sh -c 'ferryctl list | grep -q "source.*live"'
 in_src ferryctl migrate src.ctl tcp:10.78.0.2:7000 2>err && fail "two migrations of one guest"
@@ -66,7 +66,7 @@ wait_for 30 guest_says src.log "$had"
 
 # The receiving VMM is killed half way.
 start_sink
-ip netns exec src ferryctl migrate src.ctl tcp:10.78.0.2:7000 --bandwidth 1M --json >mig.json 2>mig.err &
+ip netns exec src ferryctl migrate src.ctl tcp:10.78.0.2:7000 --bandwidth 128K --json >mig.json 2>mig.err &
 migrator=$!
 wait_for 30 sh -c 'ferryctl list | grep -q "source.*live"'
 kill -9 $sink

@@ -133,7 +133,7 @@ static void tell_why(struct ferry_session *s)
 void pair_wait(struct ferry_session *s, uint32_t events)
 {
 	struct pollfd pfd = { .fd = ferry_session_fd(s), .events = POLLIN };
-	uint64_t end = now_ms() + 20000;
+	uint64_t end = now_ms() + 20000 * lab_slow();
 	struct kvm_ferry_event e;
 
 	while (now_ms() < end) {
@@ -152,7 +152,7 @@ void pair_wait(struct ferry_session *s, uint32_t events)
 bool pair_wait_state(struct ferry_session *s, uint32_t state)
 {
 	struct pollfd pfd = { .fd = ferry_session_fd(s), .events = POLLIN };
-	uint64_t end = now_ms() + 20000;
+	uint64_t end = now_ms() + 20000 * lab_slow();
 	struct kvm_ferry_event e;
 
 	do {

@@ -40,6 +40,13 @@ void tap_note(const char *fmt, ...)
 	pthread_mutex_unlock(&lock);
 }
 
+unsigned int lab_slow(void)
+{
+	const char *slow = getenv("LAB_SLOW");
+
+	return slow && atoi(slow) > 0 ? atoi(slow) : 1;
+}
+
 int tap_done(void)
 {
 	printf("1..%d\n", number);

@@ -50,6 +50,8 @@ def stamp(series):
 def as_kernel(series, root, release, version):
     kernel = kernels.Kernel(series, root, release, version)
     kernel.headers = root / "build"
+    # Two with other options have the same release.
+    kernel.build = paths.BUILD / f"{release}-{root.name[:8]}"
     return kernel
 
 

@@ -134,7 +134,7 @@ def kernel_modules(kernel):
 def base(kernel):
     """The cached base archive for KERNEL."""
     key = hashlib.sha256(BASE_VERSION)
-    for text in (kernel.release, kernel.version, "\n".join(module_names())):
+    for text in (str(kernel.root), kernel.version, "\n".join(module_names())):
         key.update(text.encode() + b"\0")
     tools = ["/bin/busybox", *(t for t in TOOLS if os.path.exists(t))]
     for tool in tools:

@@ -47,6 +47,9 @@ class Result:
 def trouble_in(dmesg, allowed=""):
     """Lines of DMESG that tell of trouble."""
     lines = []
+    if allowed:     # and the stack that was dumped with it
+        dmesg = re.sub(rf"(?m)^.*(?:{allowed}).*\n(?:.*\n){{0,8}}?Call Trace:\n(?:.*\n)*? </TASK>$",
+                       "", dmesg)
     for line in dmesg.splitlines():
         if KERNEL_TROUBLE.search(line) and not HARMLESS.search(line) and \
                 not (allowed and re.search(allowed, line)):
