@@ -97,6 +97,14 @@ void ferry_channel_broke(struct ferry_channel *ch, int error, const char *doing)
 	}
 }
 
+/* Before it leaves: the answer may be here at once. */
+static void note_said(struct ferry_session *s, u16 type)
+{
+	lockdep_assert_held(&s->control->tx_lock);
+	/* Pairs with ferry_session_said(). */
+	smp_store_release(&s->said, type);
+}
+
 /* Ends the session if @ret is an error. */
 static int finish_send(struct ferry_session *s, int ret)
 {
@@ -134,6 +142,7 @@ int ferry_control_hello(struct ferry_session *s)
 		memcpy(r.name, s->regions[i]->name, sizeof(r.name));
 		len += ferry_wire_put_region(body + len, &r);
 	}
+	note_said(s, FERRY_MSG_HELLO);
 	return finish_send(s, ferry_msg_send_locked(s->control, FERRY_MSG_HELLO, len, NULL, 0, 0));
 }
 
@@ -163,8 +172,12 @@ int ferry_control_pass(struct ferry_session *s, u16 type, u32 pass, u16 channel,
 int ferry_control_plain(struct ferry_session *s, u16 type)
 {
 	mutex_lock(&s->control->tx_lock);
-	if (type == FERRY_MSG_COMMIT)
-		WRITE_ONCE(s->commit_sent, true);
+	/* ABORT may have been said, and COMMIT must not come behind it. */
+	if (type == FERRY_MSG_COMMIT && ferry_session_ended(s)) {
+		mutex_unlock(&s->control->tx_lock);
+		return -ESHUTDOWN;
+	}
+	note_said(s, type);
 	return finish_send(s, ferry_msg_send_locked(s->control, type, 0, NULL, 0, 0));
 }
 
@@ -185,6 +198,8 @@ int ferry_control_state(struct ferry_session *s)
 	m.length = n;
 	m.flags = last ? FERRY_WIRE_STATE_LAST : 0;
 	len = ferry_wire_put_state(body, &m);
+	if (last)
+		note_said(s, FERRY_MSG_STATE);
 	wake_up_all(&s->wait);
 	n = finish_send(s, ferry_msg_send_locked(s->control, FERRY_MSG_STATE, len + m.length, NULL, 0, 0));
 	return n ? n : last;
@@ -234,7 +249,7 @@ void ferry_control_abort(struct ferry_session *s)
 	size_t len;
 
 	/* Behind COMMIT it would be no abort any more. */
-	if (!ch || !READ_ONCE(s->started_at) || READ_ONCE(s->commit_sent))
+	if (!ch || !READ_ONCE(s->started_at) || ferry_session_said(s, FERRY_MSG_COMMIT))
 		return;
 	while (!mutex_trylock(&ch->tx_lock)) {
 		if (++tries > ABORT_TRIES)
@@ -242,7 +257,7 @@ void ferry_control_abort(struct ferry_session *s)
 		usleep_range(1000, 2000);
 	}
 	/* Who had the lock may have said COMMIT. */
-	if (READ_ONCE(s->commit_sent)) {
+	if (ferry_session_said(s, FERRY_MSG_COMMIT)) {
 		mutex_unlock(&ch->tx_lock);
 		return;
 	}
@@ -279,7 +294,7 @@ void ferry_control_ping(struct work_struct *work)
 	struct ferry_channel *ch = s->control, *closed;
 	int ret = 0;
 
-	if (ferry_session_ended(s) || READ_ONCE(s->commit_sent))
+	if (ferry_session_ended(s) || ferry_session_said(s, FERRY_MSG_COMMIT))
 		return;
 	closed = ferry_session_is_source(s) ? closed_channel(s) : NULL;
 	if (closed) {
@@ -295,7 +310,7 @@ void ferry_control_ping(struct work_struct *work)
 	}
 	ferry_mm_put(s);
 	if (!xchg(&ch->tx_activity, false) && mutex_trylock(&ch->tx_lock)) {
-		if (!s->commit_sent)
+		if (!ferry_session_said(s, FERRY_MSG_COMMIT))
 			ret = ferry_msg_send_locked(ch, FERRY_MSG_PING, 0, NULL, 0, 0);
 		WRITE_ONCE(ch->tx_activity, false);
 		mutex_unlock(&ch->tx_lock);

@@ -31,7 +31,8 @@ static int hear_hello_ack(struct ferry_session *s, const u8 *body, const struct 
 	struct ferry_msg_hello_ack m;
 	const char *why;
 
-	if (ferry_session_state(s) != KVM_FERRY_STATE_CONNECTING)
+	if (ferry_session_state(s) != KVM_FERRY_STATE_CONNECTING ||
+	    !ferry_session_said(s, FERRY_MSG_HELLO))
 		return unexpected(s, h->type);
 	if (ferry_wire_get_hello_ack(body, h->length, &m, &why))
 		return broken(s, why);
@@ -75,8 +76,7 @@ static int hear_verify_result(struct ferry_session *s, const u8 *body,
 	const char *why = NULL;
 	int ret;
 
-	if (ferry_session_state(s) != KVM_FERRY_STATE_FINAL || !(s->features & FERRY_WIRE_FEATURE_VERIFY) ||
-	    s->verified != FERRY_VERIFY_NONE)
+	if (!ferry_session_said(s, FERRY_MSG_DIGEST_END) || s->verified != FERRY_VERIFY_NONE)
 		return unexpected(s, h->type);
 	ret = ferry_verify_result(s, body, h->length, &why);
 	return ret == -EPROTO ? broken(s, why) : ret;
@@ -84,8 +84,7 @@ static int hear_verify_result(struct ferry_session *s, const u8 *body,
 
 static int hear_ready(struct ferry_session *s, const struct ferry_msg_header *h)
 {
-	if (ferry_session_state(s) != KVM_FERRY_STATE_PAUSED || !READ_ONCE(s->pipe.last) ||
-	    s->peer_ready)
+	if (!ferry_session_said(s, FERRY_MSG_STATE) || s->peer_ready)
 		return unexpected(s, h->type);
 	trace_ferry_switchover(s->id, s->role, FERRY_PHASE_READY);
 	WRITE_ONCE(s->peer_ready, true);
@@ -95,7 +94,7 @@ static int hear_ready(struct ferry_session *s, const struct ferry_msg_header *h)
 
 static int hear_commit_ack(struct ferry_session *s, const struct ferry_msg_header *h)
 {
-	if (ferry_session_state(s) != KVM_FERRY_STATE_COMMITTING)
+	if (!ferry_session_said(s, FERRY_MSG_COMMIT))
 		return unexpected(s, h->type);
 	trace_ferry_switchover(s->id, s->role, FERRY_PHASE_COMMIT_ACK);
 	WRITE_ONCE(s->stats.downtime_ns, ktime_to_ns(ktime_sub(ktime_get(), s->final_at)));
@@ -134,7 +133,8 @@ static int hear_pass(struct ferry_session *s, const u8 *body, const struct ferry
 		WRITE_ONCE(s->final_pass, m.pass);
 		return ferry_session_step(s, FERRY_STEP_FINAL);
 	}
-	if ((state != KVM_FERRY_STATE_LIVE && state != KVM_FERRY_STATE_FINAL) || m.pass != s->pass + 1)
+	if ((state != KVM_FERRY_STATE_LIVE && state != KVM_FERRY_STATE_FINAL) || s->sealed ||
+	    m.pass != s->pass + 1)
 		return unexpected(s, h->type);
 	WRITE_ONCE(s->pass, m.pass);
 	ferry_session_event(s, KVM_FERRY_EVENT_PASS);
@@ -146,7 +146,7 @@ static int hear_digest(struct ferry_session *s, const u8 *body, const struct fer
 	struct ferry_msg_digest m;
 	const char *why;
 
-	if (ferry_session_state(s) != KVM_FERRY_STATE_FINAL || !ferry_sink_placed(s) ||
+	if (ferry_session_state(s) != KVM_FERRY_STATE_FINAL || !ferry_sink_seal(s) ||
 	    !(s->features & FERRY_WIRE_FEATURE_VERIFY) || s->verified != FERRY_VERIFY_NONE)
 		return unexpected(s, h->type);
 	if (h->type == FERRY_MSG_DIGEST_END)
@@ -161,7 +161,7 @@ static int hear_paused(struct ferry_session *s, const struct ferry_msg_header *h
 {
 	bool verify = s->features & FERRY_WIRE_FEATURE_VERIFY;
 
-	if (ferry_session_state(s) != KVM_FERRY_STATE_FINAL || !ferry_sink_placed(s) ||
+	if (ferry_session_state(s) != KVM_FERRY_STATE_FINAL || !ferry_sink_seal(s) ||
 	    (verify && s->verified != FERRY_VERIFY_EQUAL))
 		return unexpected(s, h->type);
 	trace_ferry_switchover(s->id, s->role, FERRY_PHASE_PLACED);

@@ -105,6 +105,7 @@ struct ferry_session {
 	/* Passes. */
 	u32 pass;			/* number of the last pass begun; main_task writes */
 	u32 final_pass;			/* sink: number told by FINAL; 0: not yet */
+	bool sealed;			/* sink: memory is complete, nothing may be placed */
 	struct ferry_dirty dirty;
 
 	/* Switchover. */
@@ -114,7 +115,7 @@ struct ferry_session {
 	bool peer_ready;		/* source: READY was heard */
 	bool commit_requested;		/* source: COMMIT may be sent */
 	bool commit_settled;		/* sink: COMMIT_ACK was taken by the transport */
-	bool commit_sent;		/* no more pings after COMMIT */
+	u16 said;			/* what is answered, ordered by tx_lock: ferry_session_said() */
 
 	struct ferry_stats stats;
 };
@@ -156,6 +157,17 @@ static inline bool ferry_session_ended(const struct ferry_session *s)
 static inline bool ferry_session_is_source(const struct ferry_session *s)
 {
 	return s->role == KVM_FERRY_SOURCE;
+}
+
+/*
+ * Was this the last message sent of those that the peer answers: HELLO, DIGEST_END,
+ * STATE with LAST, READY, COMMIT? It was noted before it left, so an answer that
+ * finds it missing came before its question.
+ */
+static inline bool ferry_session_said(const struct ferry_session *s, u16 type)
+{
+	/* Pairs with note_said(): what was written before the question was sent. */
+	return smp_load_acquire(&s->said) == type;
 }
 
 /*

@@ -132,7 +132,7 @@ int ferry_sink_hello(struct ferry_session *s, const u8 *body, size_t len)
 	return ret ? ret : ferry_control_hello_ack(s);
 }
 
-bool ferry_sink_placed(struct ferry_session *s)
+static bool all_fences_met(struct ferry_session *s)
 {
 	u32 i;
 
@@ -147,11 +147,27 @@ bool ferry_sink_placed(struct ferry_session *s)
 	return true;
 }
 
+bool ferry_sink_seal(struct ferry_session *s)
+{
+	u32 i;
+
+	if (!all_fences_met(s))
+		return false;
+	WRITE_ONCE(s->sealed, true);
+	/* Pairs with take_batch(): it sees the seal, or is seen here. */
+	smp_mb();
+	for (i = 0; i < s->nr_data; i++)
+		if (READ_ONCE(s->data[i]->placing))
+			return false;
+	return true;
+}
+
 int ferry_sink_commit(struct ferry_session *s)
 {
 	int ret;
 
-	if (ferry_session_state(s) != KVM_FERRY_STATE_COMMITTING) {
+	if (ferry_session_state(s) != KVM_FERRY_STATE_COMMITTING ||
+	    !ferry_session_said(s, FERRY_MSG_READY)) {
 		ferry_session_fail(s, -EPROTO, "the peer broke the protocol: COMMIT before READY");
 		return -EPROTO;
 	}
@@ -341,7 +357,7 @@ static int meet_fence(struct ferry_channel *ch, const struct ferry_msg_header *h
 	why = "fences out of order";
 	if (m.pass != ch->fenced_pass + 1)
 		goto bad;
-	/* Pairs with ferry_sink_placed(). */
+	/* Pairs with all_fences_met(). */
 	smp_store_release(&ch->fenced_pass, m.pass);
 	trace_ferry_fence(s->id, ch->index, m.pass, false);
 	return ferry_control_pass(s, FERRY_MSG_FENCE_ACK, m.pass, ch->index, 0);
@@ -350,12 +366,38 @@ bad:
 	return -EPROTO;
 }
 
-/* Memory may change until it is handed to the VMM. */
+/* Memory may change until it is digested, or handed to the VMM. */
 static bool may_place(struct ferry_session *s)
 {
 	u32 state = ferry_session_state(s);
 
-	return state == KVM_FERRY_STATE_LIVE || state == KVM_FERRY_STATE_FINAL;
+	return (state == KVM_FERRY_STATE_LIVE || state == KVM_FERRY_STATE_FINAL) &&
+	       !READ_ONCE(s->sealed);
+}
+
+static int out_of_step(struct ferry_session *s, u16 type)
+{
+	if (READ_ONCE(s->sealed))
+		ferry_session_fail(s, -EPROTO, "the peer broke the protocol: %s behind the last fence",
+				   ferry_msg_name(type));
+	else
+		ferry_session_fail(s, -EPROTO, "the peer broke the protocol: %s while this side is %s",
+				   ferry_msg_name(type), ferry_state_name(ferry_session_state(s)));
+	return -EPROTO;
+}
+
+static int take_batch(struct ferry_channel *ch, const struct ferry_msg_header *h,
+		      struct sink_batch *b)
+{
+	int ret;
+
+	WRITE_ONCE(ch->placing, true);
+	/* Pairs with ferry_sink_seal(). */
+	smp_mb();
+	ret = may_place(ch->session) ? place_batch(ch, h, b) : out_of_step(ch->session, h->type);
+	/* A fence that lets memory be sealed comes after this on the channel. */
+	WRITE_ONCE(ch->placing, false);
+	return ret;
 }
 
 int ferry_sink_rx(void *channel)
@@ -376,13 +418,12 @@ int ferry_sink_rx(void *channel)
 		ret = ferry_msg_recv(ch, &h, true);
 		if (ret)
 			break;
-		if (!may_place(s) || h.type == FERRY_MSG_CHANNEL) {
-			ferry_session_fail(s, -EPROTO, "the peer broke the protocol: %s while this side is %s",
-					   ferry_msg_name(h.type),
-					   ferry_state_name(ferry_session_state(s)));
-			break;
-		}
-		ret = h.type == FERRY_MSG_BATCH ? place_batch(ch, &h, b) : meet_fence(ch, &h);
+		if (h.type == FERRY_MSG_BATCH)
+			ret = take_batch(ch, &h, b);
+		else if (h.type == FERRY_MSG_FENCE && may_place(s))
+			ret = meet_fence(ch, &h);
+		else
+			ret = out_of_step(s, h.type);
 	}
 	kvfree(b);
 	ferry_thread_rest();

@@ -12,7 +12,11 @@ int ferry_sink_rx(void *channel);	/* kthread of a data channel */
 int ferry_sink_hello(struct ferry_session *s, const u8 *body, size_t len);
 /* Control task: COMMIT came. */
 int ferry_sink_commit(struct ferry_session *s);
-/* Has every data channel met the fence of the last pass after FINAL? */
-bool ferry_sink_placed(struct ferry_session *s);
+/*
+ * Control task: memory is complete. Has every data channel met the fence of the
+ * last pass after FINAL, and does none place anything behind it? From here on
+ * none may.
+ */
+bool ferry_sink_seal(struct ferry_session *s);
 
 #endif /* FERRY_SINK_H */

@@ -73,6 +73,7 @@ struct ferry_transport_ops {
  * @taken: source, data: ops->taken() when the pinger looked last; the pinger's
  * @taken_at: source, data: when the pinger saw it grow last, ns
  * @fenced_pass: sink, data: last pass whose fence was met
+ * @placing: sink, data: a batch is being placed
  * @hurry: the session has ended: what is sent now is not waited for
  * @tx_activity: something was sent since the last look of the pinger
  */
@@ -96,6 +97,7 @@ struct ferry_channel {
 	u64 taken;
 	u64 taken_at;
 	u32 fenced_pass;
+	bool placing;
 	bool hurry;
 	bool tx_activity;
 };
