@@ -10,6 +10,7 @@
 
 #include "control.h"
 #include "session.h"
+#include "sink.h"
 #include "source.h"
 #include "verify.h"
 
@@ -29,8 +30,12 @@ int ferry_msg_send_locked(struct ferry_channel *ch, u16 type, u32 len,
 
 	if (ch->kind == KVM_FERRY_CHANNEL_CONTROL)
 		lockdep_assert_held(&ch->tx_lock);
+	/* A part of the last one may be out: what came behind it would be taken for its rest. */
+	if (ch->tx_error)
+		return ch->tx_error;
 	ferry_wire_put_header(ch->tx_buf, &h);
 	ret = ch->ops->send(ch, ch->tx_buf, FERRY_WIRE_HEADER_LEN + len, bv, nr, bytes);
+	ch->tx_error = ret;
 	ch->tx_seq++;
 	WRITE_ONCE(ch->tx_activity, true);
 	return ret;
@@ -301,7 +306,7 @@ void ferry_control_ping(struct work_struct *work)
 		ferry_channel_broke(closed, -EPIPE, "seen");
 		return;
 	}
-	if (ferry_session_is_source(s) && ferry_source_overdue(s))
+	if (ferry_session_is_source(s) ? ferry_source_overdue(s) : ferry_sink_overdue(s))
 		return;
 	/* Somebody else may hold the fd of a VMM that was killed: nobody would close it. */
 	if (!ferry_mm_get(s)) {

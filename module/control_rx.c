@@ -250,6 +250,8 @@ int ferry_control_rx(void *channel)
 		ret = ferry_msg_recv(ch, &h, false);
 		if (ret)
 			break;
+		/* A peer that talks without a break must not keep the processor. */
+		cond_resched();
 		if (h.type == FERRY_MSG_PING)
 			continue;
 		if (h.type == FERRY_MSG_ABORT)

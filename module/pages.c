@@ -284,6 +284,9 @@ int ferry_pages_clear(struct ferry_session *s, const struct ferry_region *r, u64
 	int ret;
 
 	while (pfn < end) {
+		/* The peer may name all of a large region many times: a close must not wait for it. */
+		if (ferry_session_ended(s))
+			return -ESHUTDOWN;
 		hole = ferry_pages_hole(s, r, pfn, end - pfn);
 		if (hole < 0)
 			return hole;

@@ -245,6 +245,13 @@ static void session_destroy(struct ferry_session *s)
 		/* A task that was stopped before it ran has drained nothing: no ring was in use. */
 		complete_all(&s->drained);
 	}
+	/*
+	 * Nobody is there to run the guest: an answer to COMMIT that the peer does not
+	 * take is not waited for. It fails now, which is the end of DONE.
+	 */
+	if (ferry_session_state(s) == KVM_FERRY_STATE_DONE && !ferry_session_is_source(s) &&
+	    !READ_ONCE(s->commit_settled))
+		ferry_channels_shutdown(s, true);
 	cancel_delayed_work_sync(&s->ping_work);
 	flush_work(&s->end_work);
 	cancel_work_sync(&s->ready_work);

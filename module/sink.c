@@ -132,6 +132,17 @@ int ferry_sink_hello(struct ferry_session *s, const u8 *body, size_t len)
 	return ret ? ret : ferry_control_hello_ack(s);
 }
 
+bool ferry_sink_overdue(struct ferry_session *s)
+{
+	/* A peer that is silent in the middle of it is noticed before, by the transport. */
+	if (ferry_session_state(s) != KVM_FERRY_STATE_CONNECTING || READ_ONCE(s->hello_seen) ||
+	    ktime_get_ns() <= ktime_to_ns(s->started_at) + 3 * s->peer_silence_ns)
+		return false;
+	ferry_session_fail(s, -ETIMEDOUT, "the peer lives, but has not said all of its HELLO within %llu ms",
+			   3 * s->peer_silence_ns / NSEC_PER_MSEC);
+	return true;
+}
+
 static bool all_fences_met(struct ferry_session *s)
 {
 	u32 i;
@@ -418,6 +429,8 @@ int ferry_sink_rx(void *channel)
 		ret = ferry_msg_recv(ch, &h, true);
 		if (ret)
 			break;
+		/* A peer that sends without a break must not keep the processor. */
+		cond_resched();
 		if (h.type == FERRY_MSG_BATCH)
 			ret = take_batch(ch, &h, b);
 		else if (h.type == FERRY_MSG_FENCE && may_place(s))

@@ -18,5 +18,7 @@ int ferry_sink_commit(struct ferry_session *s);
  * none may.
  */
 bool ferry_sink_seal(struct ferry_session *s);
+/* Ends the session of a peer that is at its HELLO for ever. Called by the pinger. */
+bool ferry_sink_overdue(struct ferry_session *s);
 
 #endif /* FERRY_SINK_H */

@@ -61,8 +61,9 @@ struct ferry_transport_ops {
  * @kind: enum kvm_ferry_channel_kind
  * @index: data channels: which, from 0
  * @task: control: control_rx; data: sender (source) or receiver (sink)
- * @tx_lock: control: protects: order of messages, tx_seq, tx_buf. Data: unused, @task sends
+ * @tx_lock: control: protects: order of messages, tx_seq, tx_error, tx_buf. Data: unused, @task sends
  * @tx_seq: number of the next message to be sent
+ * @tx_error: why a message was not sent whole; none follows it
  * @rx_seq: number of the next message to be received
  * @tx_buf: room for a message
  * @rx_buf: room for a message's body
@@ -86,6 +87,7 @@ struct ferry_channel {
 
 	struct mutex tx_lock;
 	u32 tx_seq;
+	int tx_error;
 	u32 rx_seq;
 	u8 *tx_buf;
 	u8 *rx_buf;
