@@ -105,7 +105,7 @@ help:
 	@echo "make test-debug    the tests in emulated hosts on a 6.12 with KASAN, lockdep, kmemleak ..."
 	@echo "make test-newest   the same on the newest kernel of the distribution's unstable suite"
 	@echo "make check         only the lints;  make kunit: only the unit tests"
-	@echo "make fuzz          hostile bytes for the wire decoders, SECONDS=60 long (clang's libFuzzer)"
+	@echo "make fuzz          hostile bytes and hostile peers, SECONDS=60 long (clang's libFuzzer)"
 	@echo "make model         only the models of the data's way and of COMMIT, checked with spin"
 	@echo "make bench         figures beside other ways to do it, in build/bench/results.json"
 	@echo "make clean         remove build/; what is fetched stays in ~/.cache/kvm-ferry"

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 """
-seeds.py DIR: writes messages that are right (docs/protocol.md), and each of them with
+wire_seeds.py DIR: writes messages that are right (docs/protocol.md), and each of them with
 one 16-bit word changed, for the fuzzer to begin with.
 """
 import pathlib
