@@ -147,7 +147,7 @@ void peer_open(struct peer *p, enum kvm_ferry_role role, unsigned int channels,
 	p->shadow = pair_memory(PEER_BYTES, false);
 	memset(p->around, PATTERN, PEER_GUARD);
 	memset(p->mem + PEER_BYTES, PATTERN, PEER_GUARD);
-	fill(p->mem, PEER_BYTES, role + 1);
+	fill(p->mem, p->filled ? p->filled : PEER_BYTES, role + 1);
 	err = ferry_device_open(&p->dev);
 	if (!err)
 		err = source ? ferry_source_create_reporting(p->dev, "peer", &p->s) :

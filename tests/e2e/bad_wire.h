@@ -54,6 +54,8 @@ struct wire {
  * @timeout_ms: of the session, and told in the peer's HELLO
  * @token: of the migration
  * @acks: FENCEs are acknowledged (sink)
+ * @filled: bytes of the region that are filled before the start, the rest is a
+ *	hole; 0: all
  * @final: thread that is in KVM_FERRY_FINAL
  */
 struct peer {
@@ -68,6 +70,7 @@ struct peer {
 	unsigned int timeout_ms;
 	uint8_t token[16];
 	bool acks;
+	size_t filled;
 	pthread_t final;
 };
 
