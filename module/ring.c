@@ -37,15 +37,14 @@ static bool vcpu_of_vm(struct file *vcpu, struct file *vm)
 	return owner == vm->private_data;
 }
 
-/* Gives the vCPU's file, with a reference. */
-static struct file *find_vcpu(struct ferry_session *s, const struct kvm_ferry_ring_add *arg,
-			      struct ferry_reason *why)
+/* The vCPU's file, or what is wrong with the mapping. */
+static struct file *vcpu_mapped(struct ferry_session *s, const struct kvm_ferry_ring_add *arg,
+				struct ferry_reason *why)
 {
-	struct file *file = ERR_PTR(-EFAULT);
 	struct vm_area_struct *vma;
 	int err = 0;
 
-	mmap_read_lock(current->mm);
+	mmap_assert_locked(current->mm);
 	vma = find_vma(current->mm, arg->addr);
 	if (!vma || vma->vm_start > arg->addr || arg->length > vma->vm_end - arg->addr)
 		err = ferry_because(why, -EFAULT, "ring %u is not mapped as a whole at 0x%llx", arg->ring_id,
@@ -59,10 +58,21 @@ static struct file *find_vcpu(struct ferry_session *s, const struct kvm_ferry_ri
 	else if (vma->vm_pgoff + ((arg->addr - vma->vm_start) >> PAGE_SHIFT) != KVM_DIRTY_LOG_PAGE_OFFSET)
 		err = ferry_because(why, -EINVAL, "ring %u is not mapped from its first page on (page %u of the vCPU fd)",
 				    arg->ring_id, KVM_DIRTY_LOG_PAGE_OFFSET);
-	else
-		file = get_file(vma->vm_file);
+	return err ? ERR_PTR(err) : vma->vm_file;
+}
+
+/* The same with a reference. */
+static struct file *find_vcpu(struct ferry_session *s, const struct kvm_ferry_ring_add *arg,
+			      struct ferry_reason *why)
+{
+	struct file *file;
+
+	mmap_read_lock(current->mm);
+	file = vcpu_mapped(s, arg, why);
+	if (!IS_ERR(file))
+		get_file(file);
 	mmap_read_unlock(current->mm);
-	return err ? ERR_PTR(err) : file;
+	return file;
 }
 
 /*
@@ -86,31 +96,34 @@ static bool ring_has_page(struct file *vcpu, unsigned long page)
 	return has;
 }
 
-static int check_ring(struct ferry_session *s, const struct kvm_ferry_ring_add *arg,
-		      struct ferry_reason *why)
+/* The vCPU's file, with a reference, if the ring has just this size. */
+static struct file *check_ring(struct ferry_session *s, const struct kvm_ferry_ring_add *arg,
+			       struct ferry_reason *why)
 {
 	u64 entries = arg->length / sizeof(struct kvm_dirty_gfn);
 	struct file *vcpu;
 	int ret = 0;
 
 	if (!IS_ALIGNED(arg->addr, PAGE_SIZE))
-		return ferry_because(why, -EINVAL, "ring %u is not aligned to pages at 0x%llx", arg->ring_id,
-				     arg->addr);
+		return ERR_PTR(ferry_because(why, -EINVAL, "ring %u is not aligned to pages at 0x%llx",
+					     arg->ring_id, arg->addr));
 	if (!IS_ALIGNED(arg->length, PAGE_SIZE) || !arg->length || !is_power_of_2(entries) ||
 	    arg->length > (64 << 20))
-		return ferry_because(why, -EINVAL, "ring %u: %llu bytes are not the size of a ring: a power of two, whole pages, at most 64 MiB",
-				     arg->ring_id, arg->length);
+		return ERR_PTR(ferry_because(why, -EINVAL, "ring %u: %llu bytes are not the size of a ring: a power of two, whole pages, at most 64 MiB",
+					     arg->ring_id, arg->length));
 	vcpu = find_vcpu(s, arg, why);
 	if (IS_ERR(vcpu))
-		return PTR_ERR(vcpu);
+		return vcpu;
 	if (!ring_has_page(vcpu, arg->length / PAGE_SIZE - 1))
 		ret = ferry_because(why, -EINVAL, "ring %u is smaller than %llu bytes: pass what KVM_CAP_DIRTY_LOG_RING was enabled with",
 				    arg->ring_id, arg->length);
 	else if (ring_has_page(vcpu, arg->length / PAGE_SIZE))
 		ret = ferry_because(why, -EINVAL, "ring %u is larger than %llu bytes: pass what KVM_CAP_DIRTY_LOG_RING was enabled with",
 				    arg->ring_id, arg->length);
+	if (!ret)
+		return vcpu;
 	fput(vcpu);
-	return ret;
+	return ERR_PTR(ret);
 }
 
 void ferry_ring_release(struct ferry_ring *ring)
@@ -131,34 +144,60 @@ static void ring_free(struct ferry_ring *ring)
 	kfree(ring);
 }
 
-static struct ferry_ring *ring_map(const struct kvm_ferry_ring_add *arg)
+/*
+ * Another thread of the VMM may have mapped something else there since it was
+ * checked: what is pinned must be the ring, and no other memory for as long as
+ * the session lives. So both are done under one hold of mmap_lock.
+ */
+static int ring_pin(struct ferry_session *s, struct ferry_ring *ring, struct file *vcpu,
+		    const struct kvm_ferry_ring_add *arg, struct ferry_reason *why)
+{
+	unsigned long want = arg->length / PAGE_SIZE;
+	struct file *now;
+	long got = 0;
+
+	mmap_read_lock(current->mm);
+	now = vcpu_mapped(s, arg, why);
+	if (now == vcpu)
+		got = pin_user_pages_remote(current->mm, arg->addr, want, FOLL_WRITE | FOLL_LONGTERM,
+					    ring->pages, NULL);
+	mmap_read_unlock(current->mm);
+	if (got > 0)
+		ring->nr_pages = got;
+	if (got == want)
+		return 0;
+	if (IS_ERR(now))
+		return PTR_ERR(now);
+	return ferry_because(why, got < 0 ? got : -EFAULT, "ring %u could not be pinned: leave its mapping alone",
+			     arg->ring_id);
+}
+
+static struct ferry_ring *ring_map(struct ferry_session *s, struct file *vcpu,
+				   const struct kvm_ferry_ring_add *arg, struct ferry_reason *why)
 {
 	struct ferry_ring *ring = kzalloc(sizeof(*ring), GFP_KERNEL_ACCOUNT);
-	unsigned long want = arg->length / PAGE_SIZE;
-	long got;
+	int ret;
 
 	if (!ring)
 		return ERR_PTR(-ENOMEM);
 	ring->id = arg->ring_id;
 	ring->entries = arg->length / sizeof(struct kvm_dirty_gfn);
 	ring->fetch = arg->fetch_index;
-	ring->pages = kvcalloc(want, sizeof(*ring->pages), GFP_KERNEL_ACCOUNT);
+	ret = -ENOMEM;
+	ring->pages = kvcalloc(arg->length / PAGE_SIZE, sizeof(*ring->pages), GFP_KERNEL_ACCOUNT);
 	if (!ring->pages)
-		goto err_nomem;
-	got = pin_user_pages_fast(arg->addr, want, FOLL_WRITE | FOLL_LONGTERM, ring->pages);
-	if (got > 0)
-		ring->nr_pages = got;
-	if (got != want) {
-		ring_free(ring);
-		return ERR_PTR(got < 0 ? got : -EFAULT);
-	}
+		goto err;
+	ret = ring_pin(s, ring, vcpu, arg, why);
+	if (ret)
+		goto err;
+	ret = -ENOMEM;
 	ring->gfns = vmap(ring->pages, ring->nr_pages, VM_MAP, PAGE_KERNEL);
 	if (!ring->gfns)
-		goto err_nomem;
+		goto err;
 	return ring;
-err_nomem:
+err:
 	ring_free(ring);
-	return ERR_PTR(-ENOMEM);
+	return ERR_PTR(ret);
 }
 
 static int ring_insert(struct ferry_session *s, struct ferry_ring *ring, struct ferry_reason *why)
@@ -207,16 +246,18 @@ int ferry_ring_add(struct ferry_session *s, struct kvm_ferry_ring_add *arg,
 		   struct ferry_reason *why)
 {
 	struct ferry_ring *ring;
+	struct file *vcpu;
 	int ret;
 
 	if (s->dirty_source != KVM_FERRY_DIRTY_RING)
 		return ferry_because(why, -EOPNOTSUPP, "the session's dirty source is not the ring");
-	ret = check_ring(s, arg, why);
-	if (ret)
-		return ret;
-	ring = ring_map(arg);
+	vcpu = check_ring(s, arg, why);
+	if (IS_ERR(vcpu))
+		return PTR_ERR(vcpu);
+	ring = ring_map(s, vcpu, arg, why);
+	fput(vcpu);
 	if (IS_ERR(ring))
-		return ferry_because(why, PTR_ERR(ring), "ring %u could not be pinned and mapped", arg->ring_id);
+		return PTR_ERR(ring);
 	ret = ring_insert(s, ring, why);
 	if (ret)
 		ring_free(ring);

@@ -251,6 +251,74 @@ static void wrong_index(void)
 	munmap(p.to, BYTES);
 }
 
+/**
+ * struct swapper - a thread that maps a ring and other memory in turns to one place
+ * @at: where
+ * @vcpu: whose ring
+ * @other: memory that looks like a full ring
+ * @stop: asks it to return
+ */
+struct swapper {
+	void *at;
+	int vcpu;
+	int other;
+	bool stop;
+};
+
+static void *swap(void *arg)
+{
+	struct swapper *s = arg;
+
+	while (!__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE)) {
+		mmap(s->at, vm.ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, s->other, 0);
+		mmap(s->at, vm.ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, s->vcpu, RING_AT);
+	}
+	return NULL;
+}
+
+/* Other memory in the ring's place must not be pinned and harvested: nobody counts its pages. */
+static void swapped(int vcpu)
+{
+	struct swapper sw = { .vcpu = vcpu, .other = memfd_create("other", MFD_CLOEXEC) };
+	struct kvm_ferry_ring_add a = { .size = sizeof(a), .length = vm.ring_bytes };
+	struct kvm_ferry_ring_sync sync = { .size = sizeof(sync) };
+	unsigned int added = 0, touched = 0, tried, i;
+	uint64_t end = now_ms() + 1500;
+	struct kvm_dirty_gfn *other;
+	pthread_t thread;
+	int s;
+
+	if (sw.other < 0 || ftruncate(sw.other, vm.ring_bytes))
+		tap_bail("no memfd: %s", strerror(errno));
+	other = mmap(NULL, vm.ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, sw.other, 0);
+	sw.at = map_ring(vcpu, vm.ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, RING_AT);
+	a.addr = (uintptr_t)sw.at;
+	for (i = 0; i < vm.ring_bytes / sizeof(*other); i++)
+		other[i].flags = KVM_DIRTY_GFN_F_DIRTY;
+	if (pthread_create(&thread, NULL, swap, &sw))
+		tap_bail("no thread");
+	for (tried = 0; tried < 2000 && now_ms() < end; tried++) {
+		s = new_source(vm.fd);
+		if (!ioctl(s, KVM_FERRY_RING_ADD, &a)) {
+			added++;
+			ioctl(s, KVM_FERRY_RING_SYNC, &sync);
+		}
+		close(s);
+		for (i = 0; i < vm.ring_bytes / sizeof(*other); i++) {
+			touched += other[i].flags != KVM_DIRTY_GFN_F_DIRTY;
+			other[i].flags = KVM_DIRTY_GFN_F_DIRTY;
+		}
+	}
+	__atomic_store_n(&sw.stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	tap_check(added && added < tried && !touched,
+		  "a ring that is mapped and unmapped under way: added %u of %u times, %u entries of other memory harvested",
+		  added, tried, touched);
+	munmap(sw.at, vm.ring_bytes);
+	munmap(other, vm.ring_bytes);
+	close(sw.other);
+}
+
 int main(void)
 {
 	int s;
@@ -269,6 +337,7 @@ int main(void)
 	twice(s, vm.cpus[0].fd);
 	close(s);
 	other_kinds();
+	swapped(vm.cpus[0].fd);
 	wrong_index();
 	close(dev);
 	vm_close(&other);
