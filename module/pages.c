@@ -43,7 +43,8 @@ static enum page_class classify(const struct vm_area_struct *vma)
 	if (vma_is_anonymous((struct vm_area_struct *)vma) ||
 	    is_vm_hugetlb_page((struct vm_area_struct *)vma))
 		return CLASS_ANON;
-	if (vma->vm_file && (vma->vm_flags & VM_SHARED))
+	/* Whatever else can be mapped is not asked: opening a device may do things. */
+	if (vma->vm_file && (vma->vm_flags & VM_SHARED) && S_ISREG(file_inode(vma->vm_file)->i_mode))
 		return CLASS_SHARED_FILE;
 	return CLASS_OTHER;
 }
@@ -92,20 +93,20 @@ static unsigned long anon_hole(struct mm_struct *mm, unsigned long addr, unsigne
 	return at - addr;
 }
 
-/* A file of our own for the same memory: SEEK_DATA moves a file's position. */
-static struct file *file_for_seek(struct vm_area_struct *vma)
-{
-	return dentry_open(&vma->vm_file->f_path, O_RDONLY | O_LARGEFILE, vma->vm_file->f_cred);
-}
-
 /*
- * For a mapping of a shared file: bytes from @addr on that the file does not
- * hold. mmap_lock is dropped before the file is asked.
+ * Bytes from @pos on that the VMM's file does not hold. Asked of a file of our
+ * own, since SEEK_DATA moves a file's position. mmap_lock is not held: a file
+ * system may make both wait, for user space too.
  */
-static s64 file_hole(struct file *file, loff_t pos, u64 len)
+static s64 file_hole(struct file *mapped, loff_t pos, u64 len)
 {
-	loff_t data = vfs_llseek(file, pos, SEEK_DATA);
+	struct file *file = dentry_open(&mapped->f_path, O_RDONLY | O_LARGEFILE, mapped->f_cred);
+	loff_t data;
 
+	if (IS_ERR(file))
+		return 0;
+	data = vfs_llseek(file, pos, SEEK_DATA);
+	fput(file);
 	if (data == -ENXIO)
 		return len;	/* no data up to the end of the file */
 	if (data < 0)
@@ -136,10 +137,8 @@ s64 ferry_pages_hole(struct ferry_session *s, const struct ferry_region *r, u64 
 	case CLASS_SHARED_FILE:
 		end = min_t(u64, vma->vm_end, addr + count * PAGE_SIZE);
 		pos = (loff_t)vma->vm_pgoff * PAGE_SIZE + (addr - vma->vm_start);
-		file = file_for_seek(vma);
+		file = get_file(vma->vm_file);
 		mmap_read_unlock(mm);
-		if (IS_ERR(file))
-			return 0;
 		ret = file_hole(file, pos, end - addr) / PAGE_SIZE;
 		fput(file);
 		return ret;
