@@ -37,12 +37,14 @@ int ferry_name_check(const u8 *name, bool may_be_empty, const char *what,
 static int check_vma(struct ferry_session *s, struct vm_area_struct *vma, const char *name,
 		     struct ferry_reason *why)
 {
-	unsigned long want = ferry_session_is_source(s) ? VM_READ : VM_WRITE;
+	/* A sink looks whether a page is clear before it clears it. */
+	unsigned long want = ferry_session_is_source(s) ? VM_READ : VM_READ | VM_WRITE;
 	unsigned long magic = vma->vm_file ? file_inode(vma->vm_file)->i_sb->s_magic : 0;
 
-	if (!(vma->vm_flags & want))
+	if ((vma->vm_flags & want) != want)
 		return ferry_because(why, -EFAULT, "region '%s' is not %s at 0x%lx: change its protection",
-				     name, want == VM_READ ? "readable" : "writable", vma->vm_start);
+				     name, want == VM_READ ? "readable" : "readable and writable",
+				     vma->vm_start);
 	if (vma->vm_flags & (VM_PFNMAP | VM_IO))
 		return ferry_because(why, -EOPNOTSUPP, "region '%s' maps a device at 0x%lx: leave device memory out",
 				     name, vma->vm_start);

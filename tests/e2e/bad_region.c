@@ -147,7 +147,7 @@ static void protections(void)
 	mprotect(m, LEN - PAGE, PROT_READ | PROT_WRITE);
 	bad_at(source, m, LEN, EFAULT, "not readable", "a last page that cannot be read");
 	mprotect(m, LEN, PROT_READ);
-	bad_at(sink, m, LEN, EFAULT, "not writable", "memory that a sink cannot write");
+	bad_at(sink, m, LEN, EFAULT, "not readable and writable", "memory that a sink cannot write");
 	close(source);
 	close(sink);
 	munmap(m, LEN);

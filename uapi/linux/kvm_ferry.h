@@ -451,8 +451,8 @@ struct kvm_ferry_abort {
  * @length: in bytes, a multiple of the page size, not 0
  * @name: the same at both ends, NUL-terminated, printable, not empty
  *
- * The whole range must be mapped, readable (source) or writable (sink), and
- * stay so until the session ends; the VMM may not map other things there.
+ * The whole range must be mapped, readable, at a sink writable as well, and stay
+ * so until the session ends; the VMM may not map other things there.
  *
  * Errors: EINVAL unaligned, empty, wrapping or beyond user space; EEXIST the
  * id, the name or a part of the range is taken; EFAULT part of the range is
