@@ -20,6 +20,8 @@
 #define BLOCK_WORDS (FERRY_BLOCK_PAGES / BITS_PER_LONG)
 /* A running VM fills its rings again while they are drained: that must end. */
 #define DRAIN_ROUNDS 16
+/* Bits that are set at once, between looks whether others want to run. */
+#define PIECE_PAGES (1U << 20)
 
 void ferry_dirty_init(struct ferry_session *s)
 {
@@ -50,10 +52,18 @@ static void count_published(struct ferry_session *s, u64 pages)
 	atomic64_add(pages, &s->stats.dirty_pages);
 }
 
+/* Whole regions are published too: a piece at a time. */
 void ferry_dirty_publish(struct ferry_session *s, struct ferry_region *r, u64 first, u64 count)
 {
-	ferry_bits_set(r->log, first, count);
-	count_published(s, ferry_bits_set(r->published, first, count));
+	while (count) {
+		u64 n = min_t(u64, count, PIECE_PAGES);
+
+		ferry_bits_set(r->log, first, n);
+		count_published(s, ferry_bits_set(r->published, first, n));
+		first += n;
+		count -= n;
+		cond_resched();
+	}
 }
 
 void ferry_dirty_put_back(struct ferry_session *s, struct ferry_region *r, u64 first, u64 count)
@@ -67,8 +77,13 @@ void ferry_dirty_publish_all(struct ferry_session *s)
 
 	for (i = 0; i < s->nr_regions; i++) {
 		struct ferry_region *r = s->regions[i];
+		u64 first, n;
 
-		atomic64_add(ferry_bits_set(r->published, 0, r->nr_pages), &s->stats.pending);
+		for (first = 0; first < r->nr_pages; first += n) {
+			n = min_t(u64, r->nr_pages - first, PIECE_PAGES);
+			atomic64_add(ferry_bits_set(r->published, first, n), &s->stats.pending);
+			cond_resched();
+		}
 	}
 }
 

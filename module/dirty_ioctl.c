@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What the VMM tells about dirty pages, asks about them, and waits for. */
 #include <linux/ktime.h>
+#include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
 #include "bits.h"
 #include "session.h"
+
+/* Of a bitmap, between looks whether the caller is being killed. */
+#define CHECK_PAGES (1U << 20)
 
 static bool may_report(struct ferry_session *s)
 {
@@ -24,6 +28,13 @@ static int check_report(struct ferry_session *s, struct ferry_reason *why)
 	if (ferry_session_ended(s))
 		return ferry_because(why, -ESHUTDOWN, "the session has ended");
 	return ferry_because(why, -EBUSY, "dirty pages can be reported and fetched after START and before FINAL");
+}
+
+/* Who asks for much must not become unkillable. Nobody is left to hear of the rest. */
+static int killed(struct ferry_reason *why)
+{
+	cond_resched();
+	return fatal_signal_pending(current) ? ferry_because(why, -EINTR, "a signal came") : 0;
 }
 
 int ferry_report_dirty(struct ferry_session *s, struct kvm_ferry_report_dirty *arg,
@@ -53,8 +64,10 @@ int ferry_report_dirty(struct ferry_session *s, struct kvm_ferry_report_dirty *a
 						 ranges[i].length, &r, &first, &count, why);
 	}
 	for (i = 0; i < arg->count && !ret; i++) {
-		ret = ferry_region_range(s, ranges[i].region_id, ranges[i].offset, ranges[i].length,
-					 &r, &first, &count, why);
+		ret = killed(why);
+		if (!ret)
+			ret = ferry_region_range(s, ranges[i].region_id, ranges[i].offset,
+						 ranges[i].length, &r, &first, &count, why);
 		if (!ret)
 			ferry_dirty_publish(s, r, first, count);
 	}
@@ -95,10 +108,11 @@ int ferry_report_bitmap(struct ferry_session *s, struct kvm_ferry_bitmap *arg,
 	for (i = 0; i < count; i += 64) {
 		u64 word;
 
-		if (get_user(word, from + i / 64)) {
+		ret = i % CHECK_PAGES ? 0 : killed(why);
+		if (!ret && get_user(word, from + i / 64))
 			ret = ferry_because(why, -EFAULT, "the bitmap cannot be read");
+		if (ret)
 			break;
-		}
 		word &= word_mask(count - i);
 		total += hweight64(word);
 		while (word) {
@@ -132,8 +146,12 @@ int ferry_fetch_dirty(struct ferry_session *s, struct kvm_ferry_bitmap *arg,
 		return ret;
 	for (i = 0; i < count; i += 64) {
 		u32 n = min_t(u64, 64, count - i);
-		u64 word = ferry_bits_take(r->log, first + i, n);
+		u64 word;
 
+		ret = i % CHECK_PAGES ? 0 : killed(why);
+		if (ret)
+			break;
+		word = ferry_bits_take(r->log, first + i, n);
 		if (put_user(word, to + i / 64)) {
 			atomic_long_or(word, (atomic_long_t *)&r->log[(first + i) / 64]);
 			ret = ferry_because(why, -EFAULT, "the bitmap cannot be written");

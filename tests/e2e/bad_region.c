@@ -10,11 +10,13 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <linux/userfaultfd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bad_call.h"
@@ -130,6 +132,71 @@ static void too_large(void)
 	bad_at(source, p, bytes, ENOMEM, "no memory for the bitmaps", "64 TiB of nothing");
 	munmap(p, bytes);
 	close(source);
+}
+
+/* Hundredths of a second that a process has spent in the kernel. */
+static unsigned int system_ticks(pid_t pid)
+{
+	unsigned int ticks = 0;
+	char name[32];
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
+	f = fopen(name, "re");
+	if (!f || fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %u", &ticks) != 1)
+		tap_bail("%s cannot be read", name);
+	fclose(f);
+	return ticks;
+}
+
+/* What says much about much memory takes long: whoever asks for it can be killed all the same. */
+static void too_long(void)
+{
+	uint64_t bytes = 512ULL << 30, begin;
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct kvm_ferry_region_add r = region(0, "ram", p, bytes);
+	struct kvm_ferry_channel_add c = { .size = sizeof(c), .fd = -1, .key = 0x6c6f6e67,
+					   .transport = KVM_FERRY_TRANSPORT_LOOP };
+	static struct kvm_ferry_range ranges[KVM_FERRY_MAX_RANGES];
+	struct kvm_ferry_report_dirty d = { .size = sizeof(d), .ranges = (uintptr_t)ranges,
+					    .count = KVM_FERRY_MAX_RANGES };
+	struct kvm_ferry_start s = { .size = sizeof(s) };
+	int ready[2], status = -1;
+	unsigned int i;
+	pid_t child;
+
+	if (p == MAP_FAILED || pipe(ready))
+		tap_bail("no 512 GiB of address space: %s", strerror(errno));
+	for (i = 0; i < KVM_FERRY_MAX_RANGES; i++)
+		ranges[i].length = bytes;
+	child = fork();
+	if (!child) {
+		/* Nobody is at the other end: the session is CONNECTING, and may be reported to. */
+		int fd = fresh(false), err = ioctl(fd, KVM_FERRY_REGION_ADD, &r);
+
+		err |= ioctl(fd, KVM_FERRY_CHANNEL_ADD, &c);
+		c.kind = KVM_FERRY_CHANNEL_DATA;
+		c.key++;
+		err |= ioctl(fd, KVM_FERRY_CHANNEL_ADD, &c) | ioctl(fd, KVM_FERRY_START, &s);
+		if (err || write(ready[1], &err, 1) != 1)
+			_exit(2);
+		_exit(ioctl(fd, KVM_FERRY_REPORT_DIRTY, &d) ? 3 : 4);
+	}
+	close(ready[1]);
+	if (read(ready[0], &i, 1) != 1)
+		tap_bail("a region of 512 GiB cannot be reported: no memory?");
+	close(ready[0]);
+	i = system_ticks(child);
+	if (!poll_until(system_ticks(child) > i + 20))
+		tap_bail("the report is over, or waits");
+	begin = now_ms();
+	kill(child, SIGKILL);
+	if (!poll_until(waitpid(child, &status, WNOHANG)))
+		tap_note("it is still there");
+	tap_check(WIFSIGNALED(status), "a report of %u times 512 GiB is killed within %llu ms (status 0x%x)",
+		  KVM_FERRY_MAX_RANGES, (unsigned long long)(now_ms() - begin), status);
+	munmap(p, bytes);
 }
 
 static void protections(void)
@@ -272,6 +339,7 @@ int main(void)
 	places();
 	too_many();
 	too_large();
+	too_long();
 	protections();
 	odd_memory();
 	for (how = UNMAP; how <= ARM; how++) {
