@@ -441,6 +441,9 @@ static int dispatch(struct ferry_file *f, const struct ferry_command *row, union
 	if (usize < row->min_size)
 		return ferry_because(why, -EINVAL, "size is %u, this struct has at least %u bytes",
 				     usize, row->min_size);
+	/* Before its tail is read: user space could have us look through gigabytes. */
+	if (usize > PAGE_SIZE)
+		return ferry_because(why, -E2BIG, "size is %u: no struct is larger than a page", usize);
 	ret = copy_struct_from_user(arg, row->size, uarg, usize);
 	if (ret == -E2BIG)
 		return ferry_because(why, ret, "this module does not know what lies behind byte %u",

@@ -187,6 +187,21 @@ static void pointers(const struct row *r)
 	done_with(fd);
 }
 
+/* A gigabyte of zeroes would be looked through, byte by byte. */
+static void long_tail(void)
+{
+	struct kvm_ferry_info *i = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+					-1, 0);
+
+	if (i == MAP_FAILED)
+		tap_bail("no memory: %s", strerror(errno));
+	i->size = 4096;
+	taken(dev, KVM_FERRY_INFO, i, "a struct of a page");
+	i->size = 4097;
+	refused(dev, KVM_FERRY_INFO, i, E2BIG, "larger than a page", "a longer one, all zeroes");
+	munmap(i, 8192);
+}
+
 static void wrong_fds(const struct row *r, int source, int sink)
 {
 	uint8_t arg[1024] = {};
@@ -340,6 +355,7 @@ int main(void)
 		fields(&rows[i]);
 		pointers(&rows[i]);
 	}
+	long_tail();
 	source = new_session(KVM_FERRY_SOURCE);
 	sink = new_session(KVM_FERRY_SINK);
 	for (i = 0; i < NR_ROWS; i++)

@@ -32,7 +32,8 @@
  *
  *  - ENOTTY: the command is unknown, or is not for this kind of fd (a session
  *    command on /dev/kvm_ferry, a source's command on a sink).
- *  - E2BIG: a tail that this kernel does not know is not zero.
+ *  - E2BIG: a tail that this kernel does not know is not zero, or @size is
+ *    above 4096.
  *  - EINVAL: @size is too small, a reserved field is not zero, or a field has
  *    a value that can never be right.
  *  - EOPNOTSUPP: an unknown flag, value or feature: another kernel may know it.
