@@ -97,6 +97,10 @@ void ferry_channel_broke(struct ferry_channel *ch, int error, const char *doing)
 		ferry_session_fail(s, -ETIMEDOUT, "nothing was %s the peer on %s for %llu ms: is it alive, and the link up?",
 				   doing, name, s->peer_silence_ns / NSEC_PER_MSEC);
 		break;
+	case -EBADMSG:
+		ferry_session_fail(s, error, "what came on %s is not what the peer sent: TLS could not authenticate it",
+				   name);
+		break;
 	default:
 		ferry_session_fail(s, error, "%s failed (%s %d)", name, doing, error);
 	}

@@ -3,7 +3,8 @@
  * lab: sources=bad_call.c,pair.c,tap.c timeout=60
  *
  * Channels that cannot be right: not sockets, not TCP, not connected, used
- * twice, too many, TLS that needs pages that do not change. Software TLS works.
+ * twice, too many, TLS that needs pages that do not change. Software TLS works,
+ * hides what passes, and notices who changes it.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -12,6 +13,7 @@
 #include <linux/tls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -230,6 +232,85 @@ static void moves_by_tls(void)
 	munmap(p.to, p.bytes);
 }
 
+/**
+ * struct middle - somebody on the way between source and sink
+ * @from: socket to the source
+ * @to: socket to the sink
+ * @saw: guest memory as it is in the source
+ * @bytes: passed on
+ */
+struct middle {
+	int from;
+	int to;
+	bool saw;
+	size_t bytes;
+};
+
+#define SECRET		"no word of this is on the wire! "
+#define SPOILED_AT	MIB
+
+/* Looks at all that passes, and changes one bit of it. */
+static void *pass_on(void *arg)
+{
+	static char buf[64 << 10];
+	struct middle *m = arg;
+	ssize_t n;
+
+	while ((n = recv(m->from, buf, sizeof(buf), 0)) > 0) {
+		m->saw |= !!memmem(buf, n, SECRET, 16);
+		if (m->bytes <= SPOILED_AT && m->bytes + n > SPOILED_AT)
+			buf[SPOILED_AT - m->bytes] ^= 1;
+		m->bytes += n;
+		if (send(m->to, buf, n, MSG_NOSIGNAL) != n)
+			break;
+	}
+	shutdown(m->from, SHUT_RDWR);
+	shutdown(m->to, SHUT_RDWR);
+	return NULL;
+}
+
+static void tampered(void)
+{
+	struct pair p = { .bytes = 4 * MIB, .channels = 1 };
+	int left[2], right[2];
+	struct middle m = {};
+	pthread_t thread;
+	size_t i;
+
+	p.from = pair_memory(p.bytes, false);
+	p.to = pair_memory(p.bytes, false);
+	for (i = 0; i < p.bytes; i += 32)
+		memcpy(p.from + i, SECRET, 32);
+	if (ferry_device_open(&p.dev) || ferry_source_create_reporting(p.dev, "tls", &p.source) ||
+	    ferry_sink_create(p.dev, "tls", &p.sink) ||
+	    ferry_session_add_region(p.source, 0, "ram", p.from, p.bytes) ||
+	    ferry_session_add_region(p.sink, 0, "ram", p.to, p.bytes))
+		tap_bail("sessions: %s", ferry_error());
+	add_tls(&p, KVM_FERRY_CHANNEL_CONTROL);
+	pair_sockets(left);
+	pair_sockets(right);
+	if (tls(left[0], true) || tls(right[1], false) ||
+	    ferry_session_add_socket(p.source, KVM_FERRY_CHANNEL_DATA, left[0]) ||
+	    ferry_session_add_socket(p.sink, KVM_FERRY_CHANNEL_DATA, right[1]))
+		tap_bail("TLS channel: %s", ferry_error());
+	close(left[0]);
+	close(right[1]);
+	m.from = left[1];
+	m.to = right[0];
+	if (pthread_create(&thread, NULL, pass_on, &m))
+		tap_bail("no thread");
+	pair_start(&p);
+	failed_with(ferry_session_fd(p.sink), EBADMSG, "TLS could not authenticate it", "a bit that changes on the way");
+	failed_with(ferry_session_fd(p.source), EPIPE, "not what the peer sent", "the source is told");
+	pthread_join(thread, NULL);
+	tap_check(m.bytes > SPOILED_AT && !m.saw, "%zu bytes passed by, none of them readable", m.bytes);
+	close(m.from);
+	close(m.to);
+	pair_close(&p);
+	munmap(p.from, p.bytes);
+	munmap(p.to, p.bytes);
+}
+
 static void constant_pages(void)
 {
 	int s = fresh(KVM_FERRY_SOURCE), fds[2], one = 1, err;
@@ -257,6 +338,7 @@ int main(void)
 	twice();
 	constant_pages();
 	moves_by_tls();
+	tampered();
 	ferry_device_close(dev);
 	return tap_done();
 }

@@ -62,6 +62,8 @@
  *  - EIO: KVM refused to reset the rings, or a count did not add up.
  *  - ESRCH: the VMM has exited.
  *  - EFAULT: guest memory could not be read or written.
+ *  - EBADMSG: what came on a channel was not what the peer sent, says TLS.
+ *  - ENOMEM: out of memory.
  *  - ECANCELED: this side's VMM or operator aborted.
  *
  * After every failed call, and for every session that failed,
