@@ -32,11 +32,14 @@ class Test:
         # The lab's own tests fail on purpose; what they must fail with is here.
         self.expect = values["expect"]
         self.leaks = values["leaks"] == "yes"   # and kmemleak must find something
-        self.commands = []
-        for path in paths_:
-            command = f"sh /tests/{path.name}" if path.suffix == ".sh" else f"/tests/{path.stem}"
-            self.commands.append(f"{command} {values['args'].replace(',', ' ')}".strip())
+        self.args = values["args"].replace(",", " ")
         self.taps = (values["tap"] or ("yes" if paths_[0].suffix == ".c" else "no")) == "yes"
+
+    @property
+    def commands(self):
+        """What each host runs."""
+        return [f"{'sh /tests/' + p.name if p.suffix == '.sh' else '/tests/' + p.stem} "
+                f"{self.args}".strip() for p in self.paths]
 
     def needs(self, kernel):
         """Tests with equal needs share a boot."""
