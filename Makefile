@@ -85,6 +85,11 @@ test-newest: /usr/bin/python3
 fuzz:
 	tests/fuzz/run $(or $(SECONDS),60)
 
+# Another seed each time, and ten times as much as "make test" has; the seed is printed.
+fuzz-ioctl: /usr/bin/python3
+	$(LAB) run -v --kernel $(or $(KERNEL),6.12) --timeout 1200 \
+		--args "$(or $(SEED),$(shell date +%s)) $(or $(TIMES),10)" fuzz_ioctl
+
 demo: /usr/bin/python3
 	$(LAB) demo
 
@@ -106,6 +111,7 @@ help:
 	@echo "make test-newest   the same on the newest kernel of the distribution's unstable suite"
 	@echo "make check         only the lints;  make kunit: only the unit tests"
 	@echo "make fuzz          hostile bytes and hostile peers, SECONDS=60 long (clang's libFuzzer)"
+	@echo "make fuzz-ioctl    hostile callers in an emulated host: SEED= (another each time) TIMES=10 KERNEL=6.12"
 	@echo "make model         only the models of the data's way and of COMMIT, checked with spin"
 	@echo "make bench         figures beside other ways to do it, in build/bench/results.json"
 	@echo "make clean         remove build/; what is fetched stays in ~/.cache/kvm-ferry"
@@ -116,4 +122,4 @@ help:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -q -y --no-install-recommends python3
 
 .PHONY: all modules userspace install install-module install-userspace dkms-install dkms-remove \
-	setup check kunit model test test-debug test-newest fuzz demo bench clean help
+	setup check kunit model test test-debug test-newest fuzz fuzz-ioctl demo bench clean help
