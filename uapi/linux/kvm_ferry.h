@@ -66,6 +66,8 @@
  *  - ENOMEM: out of memory.
  *  - ECANCELED: this side's VMM or operator aborted.
  *
+ * Any other one is what the socket of a channel failed with.
+ *
  * After every failed call, and for every session that failed,
  * KVM_FERRY_REASON gives the reason in words.
  */
@@ -560,7 +562,8 @@ enum kvm_ferry_channel_kind {
  *	close its fd, and must not read or write the socket. LOOP: -1
  * @__reserved: must be 0
  * @key: LOOP: a number that both ends pass, unused by any other pair of
- *	channels. TCP: 0
+ *	channels; drawn at random, since any process of the same user that may
+ *	open the device and knows it can be the peer. TCP: 0
  *
  * Addresses, TLS handshake (kTLS in software is fine) and authentication are
  * the VMM's; the module speaks from the first byte after them.
