@@ -83,15 +83,18 @@ static int hand_over_rings(struct vm *vm, struct ferry_session *s, struct mv_err
 	return ret ? migration_ferry_fail(e, ret, "dirty rings") : 0;
 }
 
-static int add_channels(struct ferry_session *s, const int *fds, unsigned int nr,
+static int add_channels(struct ferry_session *s, const struct migration_channels *c,
 			struct mv_error *e)
 {
 	unsigned int i;
 	int ret;
 
-	for (i = 0; i < nr; i++) {
-		ret = ferry_session_add_socket(s, i ? KVM_FERRY_CHANNEL_DATA :
-					       KVM_FERRY_CHANNEL_CONTROL, fds[i]);
+	for (i = 0; i <= c->nr_data; i++) {
+		enum kvm_ferry_channel_kind kind = i ? KVM_FERRY_CHANNEL_DATA :
+						       KVM_FERRY_CHANNEL_CONTROL;
+
+		ret = c->loop ? ferry_session_add_loop(s, kind, c->key + i) :
+				ferry_session_add_socket(s, kind, c->fds[i]);
 		if (ret)
 			return migration_ferry_fail(e, ret, i ? "data channel" : "control channel");
 	}
@@ -317,25 +320,14 @@ static void *sink_main(void *arg)
 
 /* --- what the control socket asks for ----------------------------------- */
 
-static int check_begin(struct vm *vm, bool source, struct json_object *request,
-		       unsigned int nr_fds, struct mv_error *e)
+static int check_begin(struct vm *vm, bool source, struct mv_error *e)
 {
-	uint64_t channels = nr_fds ? nr_fds - 1 : 0;
-	int ret;
-
 	if (migration_active(vm))
 		return mv_fail(e, EBUSY, "a migration is under way");
 	if (source && vm_run_state(vm) != MV_RUNNING)
 		return mv_fail(e, EBUSY, "the guest does not run here");
 	if (!source && vm_run_state(vm) != MV_INCOMING)
 		return mv_fail(e, EBUSY, "this VM does not wait for a guest: start one with --incoming");
-	ret = migration_number(request, "data_channels", &channels, e);
-	if (ret < 0)
-		return ret;
-	if (!channels || channels > KVM_FERRY_MAX_DATA_CHANNELS || nr_fds != channels + 1)
-		return mv_fail(e, EINVAL,
-			       "pass the control channel's socket and those of 1 to %u data channels, as many as \"data_channels\" says",
-			       KVM_FERRY_MAX_DATA_CHANNELS);
 	return 0;
 }
 
@@ -343,11 +335,14 @@ int migration_begin(struct vm *vm, bool source, struct json_object *request, con
 		    unsigned int nr_fds, struct mv_error *e)
 {
 	struct migration *m = vm->migration;
+	struct migration_channels channels;
 	struct ferry_session *s = NULL;
 	sigset_t all, old;
 	int ret;
 
-	ret = check_begin(vm, source, request, nr_fds, e);
+	ret = check_begin(vm, source, e);
+	if (!ret)
+		ret = migration_channels(&channels, request, fds, nr_fds, e);
 	if (ret)
 		return ret;
 	close_session(m);
@@ -370,7 +365,7 @@ int migration_begin(struct vm *vm, bool source, struct json_object *request, con
 	if (!ret)
 		ret = add_memory(vm, s, source, e);
 	if (!ret)
-		ret = add_channels(s, fds, nr_fds, e);
+		ret = add_channels(s, &channels, e);
 	if (!ret && source)
 		ret = hand_over_rings(vm, s, e);
 	/* Logging last, so that a busy guest does not fill its rings before START. */

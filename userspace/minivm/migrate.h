@@ -29,11 +29,22 @@ struct migration {
 	struct mv_error error;	/* code 0: nothing has failed */
 };
 
+/* The control channel, then @nr_data data channels: sockets, or loops in this kernel. */
+struct migration_channels {
+	unsigned int nr_data;
+	const int *fds;
+	bool loop;
+	uint64_t key;	/* loop: the control channel's; those of the others follow it */
+};
+
 /* Fills @e with libferry's word on why @what failed; returns @ret. */
 int migration_ferry_fail(struct mv_error *e, int ret, const char *what);
 /* A number of a request that may be left out. Returns 1 if it is there. */
 int migration_number(struct json_object *request, const char *key, uint64_t *value,
 		     struct mv_error *e);
+/* What the request says of channels, with the sockets that came beside it. */
+int migration_channels(struct migration_channels *c, struct json_object *request, const int *fds,
+		       unsigned int nr_fds, struct mv_error *e);
 int migration_limits(struct ferry_session *s, bool source, struct json_object *request,
 		     struct mv_error *e);
 

@@ -29,6 +29,35 @@ int migration_number(struct json_object *request, const char *key, uint64_t *val
 	return 1;
 }
 
+int migration_channels(struct migration_channels *c, struct json_object *request, const int *fds,
+		       unsigned int nr_fds, struct mv_error *e)
+{
+	uint64_t channels = nr_fds ? nr_fds - 1 : 0;
+	bool possible;
+	int ret;
+
+	c->fds = fds;
+	c->key = 0;
+	ret = migration_number(request, "loop", &c->key, e);
+	if (ret < 0)
+		return ret;
+	c->loop = ret;
+	ret = migration_number(request, "data_channels", &channels, e);
+	if (ret < 0)
+		return ret;
+	possible = channels && channels <= KVM_FERRY_MAX_DATA_CHANNELS;
+	if (c->loop && (!possible || nr_fds))
+		return mv_fail(e, EINVAL,
+			       "with \"loop\" say in \"data_channels\" how many there are, 1 to %u, and pass no sockets",
+			       KVM_FERRY_MAX_DATA_CHANNELS);
+	if (!c->loop && (!possible || nr_fds != channels + 1))
+		return mv_fail(e, EINVAL,
+			       "pass the control channel's socket and those of 1 to %u data channels, as many as \"data_channels\" says",
+			       KVM_FERRY_MAX_DATA_CHANNELS);
+	c->nr_data = channels;
+	return 0;
+}
+
 int migration_limits(struct ferry_session *s, bool source, struct json_object *request,
 		     struct mv_error *e)
 {
