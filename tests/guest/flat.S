@@ -7,9 +7,11 @@
  * travel another way than memory does: page and truth cannot be stale together.
  *
  * Entry, on all vCPUs at once: rdi this vCPU's number, rsi how many there are,
- * rdx bytes of low memory, rcx the text of --append: "PAGES [PAUSE]", pages for
- * each vCPU (a power of two; default 1024), and turns of an idle loop after
- * each page (default 0).
+ * rdx bytes of low memory, rcx the text of --append: "PAGES [PAUSE [HOT]]",
+ * pages for each vCPU (a power of two; default 1024), turns of an idle loop after
+ * each page (default 0), and how many of the pages are written in every sweep
+ * (default 0: all). The others are written in every eighth and checked in all. In
+ * one of eight versions a page is all zeroes.
  *
  * Every 2^28 ticks of the counter a vCPU prints, in decimal:
  *   FERRY-FLAT cpu=N seq=N sweep=N writes=N gap_ticks=N errors=N
@@ -42,6 +44,9 @@ _start:
 #define V_LAST		24(%rsp)
 #define V_NEXT		32(%rsp)
 #define V_PAUSE		40(%rsp)
+#define V_HOT		48(%rsp)
+#define COLD_SHIFT	3
+#define ZERO_MASK	7
 	movq	$0, V_SEQ
 	movq	$0, V_WRITES
 	movq	$0, V_GAP
@@ -58,6 +63,11 @@ _start:
 	jnz	bad_setup
 	call	number
 	mov	%rax, V_PAUSE
+	call	number
+	test	%rax, %rax
+	jnz	1f
+	lea	1(%r14), %rax
+1:	mov	%rax, V_HOT
 	/* All pages of all vCPUs must lie in low memory. */
 	lea	1(%r14), %rax
 	shl	$12, %rax
@@ -100,13 +110,17 @@ word:
 	cmp	%r10, %rax
 	jne	wrong
 next_word:
+	cmp	%r10, %r11		/* what does not change is not written */
+	je	1f
 	mov	%r11, (%rdi,%rcx)
-	add	$LINE_STEP, %ecx
+1:	add	$LINE_STEP, %ecx
 	cmp	$4096, %ecx
 	jb	word
 
+	cmp	%r10, %r11
+	je	1f
 	incq	V_WRITES
-	mov	V_PAUSE, %rcx
+1:	mov	V_PAUSE, %rcx
 	jrcxz	2f
 1:	pause
 	dec	%rcx
@@ -208,10 +222,17 @@ report:
 	call	unlock
 	ret
 
-/* rax: what page r9 of this vCPU holds after sweep rcx; 0 after none. */
+/* rax: what page r9 of this vCPU holds after rcx sweeps; 0 after none. */
 value:
-	xor	%eax, %eax
+	cmp	8 + V_HOT, %r9
+	jb	1f
+	add	$(1 << COLD_SHIFT) - 1, %rcx
+	shr	$COLD_SHIFT, %rcx
+1:	xor	%eax, %eax
 	jrcxz	1f
+	lea	(%rcx,%r9), %r8
+	test	$ZERO_MASK, %r8d
+	jz	1f
 	mov	%rcx, %rax
 	shl	$20, %rax
 	xor	%r9, %rax
