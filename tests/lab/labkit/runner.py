@@ -104,7 +104,7 @@ def run_one(boot, test, series, number):
     verdict.judge(result, exits, dmesgs, complaints)
     # A module that does not unload, or a task that hangs, would fail all that follow.
     dirty = any(n in ("processes", "unload") for c in complaints.values() for n in c)
-    trouble = any(verdict.trouble_in(d) for d in dmesgs.values())
+    trouble = any(verdict.trouble_in(d, test.dmesg_allowed) for d in dmesgs.values())
     return result, alive and not dirty and (not trouble or bool(test.expect))
 
 
