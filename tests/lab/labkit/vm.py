@@ -90,6 +90,8 @@ class Host:
         self.console, console_fd = channel()
         self.pulse, pulse_fd = channel()
         append = (f"console=ttyS0 loglevel=4 panic=-1 oops=panic tsc=nowatchdog mitigations=off "
+                  # It looks at ten ticks in a time that a busy machine may not give it.
+                  f"no_timer_check "
                   f"random.trust_cpu=on lab.host={number} lab.kernel={kernel.series} "
                   f"lab.slow={kernel.slowness} ")
         if kernel.debug:
