@@ -96,6 +96,13 @@ demo: /usr/bin/python3
 bench: /usr/bin/python3
 	$(LAB) bench
 
+# MIGRATIONS=, SEED=, SOAK_KERNEL=6.12; the debug kernel if it was built.
+SOAK_KERNEL ?= $(if $(wildcard build/debug-kernel.json),debug,6.12)
+soak: /usr/bin/python3
+	$(LAB) soak --kernel $(SOAK_KERNEL) --seed $(or $(SEED),1) \
+		$(if $(MIGRATIONS),--migrations $(MIGRATIONS)) \
+		$(if $(MINUTES)$(MIGRATIONS),$(if $(MINUTES),--minutes $(MINUTES)),--minutes 10)
+
 clean:
 	rm -rf build
 
@@ -114,6 +121,7 @@ help:
 	@echo "make fuzz-ioctl    hostile callers in an emulated host: SEED= (another each time) TIMES=10 KERNEL=6.12"
 	@echo "make model         only the models of the data's way and of COMMIT, checked with spin"
 	@echo "make bench         figures beside other ways to do it, in build/bench/results.json"
+	@echo "make soak          guests move to and fro with faults by chance, MINUTES=10 long; SEED=1"
 	@echo "make clean         remove build/; what is fetched stays in ~/.cache/kvm-ferry"
 	@echo "tests/lab/lab -h   one test, one host, by hand"
 
@@ -122,4 +130,4 @@ help:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -q -y --no-install-recommends python3
 
 .PHONY: all modules userspace install install-module install-userspace dkms-install dkms-remove \
-	setup check kunit model test test-debug test-newest fuzz fuzz-ioctl demo bench clean help
+	setup check kunit model test test-debug test-newest fuzz fuzz-ioctl demo bench soak clean help

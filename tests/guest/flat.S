@@ -13,7 +13,8 @@
  * (default 0: all). The others are written in every eighth and checked in all. In
  * one of eight versions a page is all zeroes.
  *
- * Every 2^28 ticks of the counter a vCPU prints, in decimal:
+ * Every 2^28 ticks of the counter a vCPU prints, in decimal (less often where
+ * printing takes long, so that most of the time is left for pages):
  *   FERRY-FLAT cpu=N seq=N sweep=N writes=N gap_ticks=N errors=N
  * gap_ticks is the longest time between two pages. At the first wrong word of a
  * page:
@@ -134,10 +135,13 @@ next_word:
 	mov	%rcx, V_GAP
 3:	cmp	V_NEXT, %rax
 	jb	4f
-	mov	$1 << REPORT_SHIFT, %ecx
-	add	%rcx, %rax
-	mov	%rax, V_NEXT
 	call	report
+	call	ticks			/* V_LAST is when the line was begun */
+	mov	%rax, %rcx
+	sub	V_LAST, %rcx
+	lea	(%rax,%rcx,4), %rax
+	add	$1 << REPORT_SHIFT, %rax
+	mov	%rax, V_NEXT
 4:	inc	%rbp
 	cmp	%r14, %rbp
 	jbe	page
