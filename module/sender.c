@@ -392,7 +392,6 @@ int ferry_sender(void *channel)
 	} else {
 		b->s = s;
 		b->ch = ch;
-		b->limit = batch_limit(s);
 	}
 	while (!ret) {
 		u32 pass;
@@ -404,6 +403,8 @@ int ferry_sender(void *channel)
 			break;
 		pass = READ_ONCE(s->pass);
 		b->bytes = 0;
+		/* A limit may have been set since the last batch. */
+		b->limit = batch_limit(s);
 		ret = sweep(b);
 		if (!ret && !ferry_session_ended(s))
 			ret = send_fence(ch, pass, b->bytes);
