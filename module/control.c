@@ -14,8 +14,10 @@
 #include "source.h"
 #include "verify.h"
 
-/* Milliseconds that an ABORT waits for another message to be sent. */
-#define ABORT_TRIES 20
+/* How long an ABORT that only tells why waits for another message to be sent. */
+#define ABORT_PATIENCE_NS	(20ULL * NSEC_PER_MSEC)
+/* And one that may be an answer at most, however long the peer timeout is. */
+#define ANSWER_PATIENCE_NS	(60ULL * NSEC_PER_SEC)
 
 static u8 *body_of(struct ferry_channel *ch)
 {
@@ -247,24 +249,53 @@ int ferry_control_verify_result(struct ferry_session *s)
 }
 
 /*
- * Somebody may be sending: for a moment, or for as long as the peer takes
- * nothing. Then it will see the connection go.
+ * Behind READY the peer may have sent COMMIT, and is in doubt if it hears nothing:
+ * then ABORT is an answer, and worth waiting for as long as the peer does. Before it,
+ * ABORT only tells why the connection goes.
  */
+static u64 abort_patience(struct ferry_session *s)
+{
+	return ferry_session_said(s, FERRY_MSG_READY) ? min_t(u64, s->peer_silence_ns, ANSWER_PATIENCE_NS) :
+					  ABORT_PATIENCE_NS;
+}
+
+/* Somebody may be sending: for a moment, or for as long as the peer takes nothing. */
+static bool lock_for_abort(struct ferry_session *s, struct ferry_channel *ch, u64 begin)
+{
+	while (!mutex_trylock(&ch->tx_lock)) {
+		if (ktime_get_ns() - begin > abort_patience(s))
+			return false;
+		usleep_range(1000, 2000);
+	}
+	return true;
+}
+
+/*
+ * TCP forgets what it has not delivered when bytes come to an end that is shut down,
+ * or is closed with bytes unread; and COMMIT may come at any moment. So the channel
+ * stays until the peer's end has taken the answer.
+ */
+static void await_delivery(struct ferry_session *s, struct ferry_channel *ch, u64 begin)
+{
+	while (ch->ops->connected(ch) && ch->ops->untaken(ch) &&
+	       ktime_get_ns() - begin < abort_patience(s))
+		usleep_range(500, 2000);
+}
+
 void ferry_control_abort(struct ferry_session *s)
 {
 	struct ferry_channel *ch = READ_ONCE(s->control);
 	struct ferry_msg_abort m = {};
-	int tries = 0;
+	u64 begin = ktime_get_ns();
+	bool answers;
 	size_t len;
+	int ret;
 
 	/* Behind COMMIT it would be no abort any more. */
 	if (!ch || !READ_ONCE(s->started_at) || ferry_session_said(s, FERRY_MSG_COMMIT))
 		return;
-	while (!mutex_trylock(&ch->tx_lock)) {
-		if (++tries > ABORT_TRIES)
-			return;
-		usleep_range(1000, 2000);
-	}
+	if (!lock_for_abort(s, ch, begin))
+		return;
 	/* Who had the lock may have said COMMIT. */
 	if (ferry_session_said(s, FERRY_MSG_COMMIT)) {
 		mutex_unlock(&ch->tx_lock);
@@ -275,11 +306,14 @@ void ferry_control_abort(struct ferry_session *s)
 	strscpy(m.reason, s->failure.text, sizeof(m.reason));
 	spin_unlock(&s->state_lock);
 	m.length = strlen(m.reason);
-	/* A peer that takes nothing must not keep our memory. */
-	WRITE_ONCE(ch->hurry, true);
+	answers = ferry_session_said(s, FERRY_MSG_READY);
+	/* A peer that takes nothing must not keep our memory; a sink that is ready has none queued. */
+	WRITE_ONCE(ch->hurry, !answers);
 	len = ferry_wire_put_abort(body_of(ch), &m);
-	ferry_msg_send_locked(ch, FERRY_MSG_ABORT, len, NULL, 0, 0);
+	ret = ferry_msg_send_locked(ch, FERRY_MSG_ABORT, len, NULL, 0, 0);
 	mutex_unlock(&ch->tx_lock);
+	if (!ret && answers)
+		await_delivery(s, ch, begin);
 }
 
 /*

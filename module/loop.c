@@ -289,6 +289,12 @@ static u64 loop_taken(struct ferry_channel *ch)
 	return READ_ONCE(l->pair->end[!l->side].taken);
 }
 
+/* What is queued stays there for the peer, closed or not. */
+static bool loop_untaken(struct ferry_channel *ch)
+{
+	return false;
+}
+
 static void loop_shutdown(struct ferry_channel *ch, bool purge)
 {
 	struct loop_pair *pair = to_loop(ch)->pair;
@@ -320,6 +326,7 @@ const struct ferry_transport_ops ferry_loop_ops = {
 	.recv = loop_recv,
 	.connected = loop_connected,
 	.taken = loop_taken,
+	.untaken = loop_untaken,
 	.shutdown = loop_shutdown,
 	.free = loop_free,
 };

@@ -210,6 +210,13 @@ static u64 tcp_taken(struct ferry_channel *ch)
 	return READ_ONCE(tcp_sk(to_tcp(ch)->sock->sk)->bytes_acked);
 }
 
+static bool tcp_untaken(struct ferry_channel *ch)
+{
+	const struct tcp_sock *tp = tcp_sk(to_tcp(ch)->sock->sk);
+
+	return READ_ONCE(tp->snd_una) != READ_ONCE(tp->write_seq);
+}
+
 static void tcp_channel_shutdown(struct ferry_channel *ch, bool purge)
 {
 	struct socket *sock = to_tcp(ch)->sock;
@@ -241,6 +248,7 @@ const struct ferry_transport_ops ferry_tcp_ops = {
 	.recv = tcp_recv,
 	.connected = tcp_connected,
 	.taken = tcp_taken,
+	.untaken = tcp_untaken,
 	.shutdown = tcp_channel_shutdown,
 	.free = tcp_free,
 };

@@ -33,6 +33,7 @@ struct task_struct;
  * @connected: has the peer not closed it, as far as is known? Never sleeps
  * @taken: a number that grows while the peer's end takes what was sent. Never
  *	sleeps
+ * @untaken: was anything sent that the peer's end has not taken? Never sleeps
  * @shutdown: wakes send and recv, which fail from now on. What was sent still
  *	arrives, unless @purge, which drops what is queued. May race with
  *	anything, may be called again
@@ -50,6 +51,7 @@ struct ferry_transport_ops {
 	int (*recv)(struct ferry_channel *ch, struct iov_iter *to, bool idle);
 	bool (*connected)(struct ferry_channel *ch);
 	u64 (*taken)(struct ferry_channel *ch);
+	bool (*untaken)(struct ferry_channel *ch);
 	void (*shutdown)(struct ferry_channel *ch, bool purge);
 	void (*free)(struct ferry_channel *ch);
 };

@@ -11,14 +11,16 @@
  *                  sink.c: ferry_sink_commit(); session.c: ferry_session_own()
  *   sink_vmm()     a VMM that loads the state and commits: switchover.c:
  *                  commit_sink(), with ferry_ready_work()
- *   end_work(r)    session.c: end_work(), control.c: ferry_control_abort()
+ *   end_work(r)    session.c: end_work(), control.c: ferry_control_abort(),
+ *                  await_delivery()
  *   trouble(r)     what may end a session at any moment: ABORT by its VMM or an
  *                  operator, an error of any kind, its last fd closed
  *   link()         the network: each direction may be cut at any moment
  *
  * The control channel keeps the order. What is under way when a direction is cut is
  * lost from some message on. Who sends into a cut, or to a peer that has closed,
- * may be told so or not.
+ * may be told so or not. TCP forgets what it has not delivered yet if its side closes
+ * with messages unread, or gets one after it has closed (forget()).
  *
  * Proved: never may both sides run the guest; a source in doubt does not run it,
  * and no answer changes that; ABORT after COMMIT means that the sink does not have
@@ -26,8 +28,8 @@
  * side says nothing more behind COMMIT, and no ABORT behind COMMIT_ACK; nobody
  * waits for ever and every run ends. With -DNO_TROUBLE the guest moves. With
  * -DLINK_HOLDS (aborts by anybody, a sink that fails or is closed, but no cut, no
- * ABORT that is not sent, no peer that is late, and no source that is closed or
- * fails behind COMMIT) nobody is in doubt, and one side may run the guest.
+ * peer that is late, and no source that is closed or fails behind COMMIT) nobody is
+ * in doubt, and one side may run the guest.
  *
  * Left out, and why that is sound:
  *   - What is before PAUSED: until then the sink has no part in the decision.
@@ -38,7 +40,8 @@
  *   - ABORTED. To everybody else it is FAILED by another name, as is closing the
  *     last fd, which leads a source that is COMMITTING into doubt as an error does.
  *   - Locks whose holder does one thing: it is one step here. state_lock, tx_lock.
- *     That an ABORT may not get tx_lock is, to the peer, one that was lost.
+ *     That an ABORT may not get tx_lock is, to the peer, one that was lost. Behind READY
+ *     it is waited for as long as the peer may be.
  *   - Time. A timeout is an error that may come at any moment (trouble()), which is
  *     more than can happen. A host that dies or stops is, to the other side, a link
  *     that is cut.
@@ -61,7 +64,7 @@ mtype = { MSG_PAUSED, MSG_STATE_LAST, MSG_READY, MSG_COMMIT, MSG_COMMIT_ACK, MSG
 /* session */
 mtype state[2] = FINAL;
 bit commit_sent, peer_ready;			/* source */
-bit pipe_last, commit_settled, own_lock;	/* sink */
+bit pipe_last, ready_sent, abort_taken, commit_settled, own_lock;	/* sink */
 
 /* control channel; a direction has the number of the side that receives */
 chan to[2] = [4] of { mtype };
@@ -98,13 +101,39 @@ inline fail(r)
 	end_session(r, ((r == SOURCE && state[r] == COMMITTING) -> IF_COMMITTED : FAILED))
 }
 
+/* Nobody will hear what is in here. */
+inline drop(hearer)
+{
+	do
+	:: to[hearer]?_
+	:: empty(to[hearer]) -> break
+	od
+}
+
+/*
+ * The other side's TCP resets the connection: what is on its way here is lost, or was
+ * here. Where a link may be cut at any moment, that is one of the cuts.
+ */
+inline forget(hearer)
+{
+#ifdef LINK_HOLDS
+	if
+	:: !(hearer == SOURCE && abort_taken) -> drop(hearer)
+	:: true
+	fi
+#else
+	skip
+#endif
+}
+
 /* ops->send(): ok says whether the transport took it, not whether it arrives. */
 inline send(r, msg, ok)
 {
 	atomic {
 		if
 		:: !closed[r] && !closed[1 - r] && !cut[1 - r] -> to[1 - r]!msg; ok = 1
-		:: !closed[r] && (closed[1 - r] || cut[1 - r]) -> ok = 1
+		:: !closed[r] && cut[1 - r] -> ok = 1
+		:: !closed[r] && closed[1 - r] && !cut[1 - r] -> ok = 1; forget(r)
 		:: closed[r] || closed[1 - r] || cut[1 - r] -> ok = 0
 		fi
 	}
@@ -293,6 +322,7 @@ proctype sink_vmm()
 		:: else -> state[SINK] = COMMITTING
 		fi
 	};
+	ready_sent = 1;
 	send(SINK, MSG_READY, ok);
 	if
 	:: !ok -> fail(SINK)
@@ -321,6 +351,9 @@ out:
 proctype end_work(bit r)
 {
 	bit ok;
+#ifdef LINK_HOLDS
+	bit peer;
+#endif
 
 #ifdef MISTAKE_NO_OWN_LOCK	/* the channel is shut down before COMMIT_ACK was sent */
 	ENDED(r);
@@ -349,12 +382,18 @@ proctype end_work(bit r)
 shut:
 	atomic {
 		ok = 0;
+#if defined(LINK_HOLDS) && !defined(MISTAKE_CLOSE_AT_ONCE)
+		/* The mistake: COMMIT comes to an end that is closed, and ABORT is forgotten. */
+		abort_taken = r == SINK && ready_sent && state[SINK] != DONE;
+#endif
 		closed[r] = 1;
-		/* Nobody will look at what is still in here. */
-		do
-		:: to[r]?_
-		:: empty(to[r]) -> break
-		od
+#ifdef LINK_HOLDS
+		if
+		:: nempty(to[r]) -> peer = 1 - r; forget(peer)
+		:: empty(to[r])
+		fi;
+#endif
+		drop(r)
 	}
 }
 
