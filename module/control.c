@@ -255,8 +255,9 @@ int ferry_control_verify_result(struct ferry_session *s)
  */
 static u64 abort_patience(struct ferry_session *s)
 {
-	return ferry_session_said(s, FERRY_MSG_READY) ? min_t(u64, s->peer_silence_ns, ANSWER_PATIENCE_NS) :
-					  ABORT_PATIENCE_NS;
+	if (!ferry_session_said(s, FERRY_MSG_READY))
+		return ABORT_PATIENCE_NS;
+	return min_t(u64, s->peer_silence_ns, ANSWER_PATIENCE_NS);
 }
 
 /* Somebody may be sending: for a moment, or for as long as the peer takes nothing. */

@@ -1,73 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lab: sources=fault_vmm.c,bad_call.c,pair.c,tap.c timeout=120
+ * lab: sources=fault_vmm.c,fault_net.c,bad_call.c,pair.c,tap.c timeout=120
  *
  * The link between two network namespaces goes down in every state. Both sides
  * notice within the peer timeout, the source is whole and may run its guest; only
  * a source that has sent COMMIT is in doubt.
  */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "bad_call.h"
+#include "fault_net.h"
 #include "fault_vmm.h"
 #include "tap.h"
 
 #define TIMEOUT_MS	1000
 #define SLACK_MS	8000	/* for a machine that is busy */
-
-static void run(const char *command)
-{
-	if (system(command))
-		tap_bail("%s failed", command);
-}
-
-static void enter(const char *name)
-{
-	char path[64];
-	int fd;
-
-	/* iproute2 has used both, in its time. */
-	snprintf(path, sizeof(path), "/run/netns/%s", name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		snprintf(path, sizeof(path), "/var/run/netns/%s", name);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-	}
-	if (fd < 0 || setns(fd, CLONE_NEWNET))
-		tap_bail("cannot enter %s: %s", path, strerror(errno));
-	close(fd);
-}
-
-/* A socket belongs to the namespace that it was made in. */
-static void across(int fds[2])
-{
-	struct sockaddr_in addr = { .sin_family = AF_INET };
-	socklen_t len = sizeof(addr);
-	int listener;
-
-	inet_aton("10.78.0.2", &addr.sin_addr);
-	enter("snk");
-	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (bind(listener, (struct sockaddr *)&addr, len) || listen(listener, 1) ||
-	    getsockname(listener, (struct sockaddr *)&addr, &len))
-		tap_bail("cannot listen: %s", strerror(errno));
-	enter("src");
-	fds[0] = socket(AF_INET, SOCK_STREAM, 0);
-	if (connect(fds[0], (struct sockaddr *)&addr, len))
-		tap_bail("cannot connect: %s", strerror(errno));
-	fds[1] = accept(listener, NULL, NULL);
-	close(listener);
-}
 
 static void link_is(bool up)
 {
@@ -94,7 +43,7 @@ static void try(enum kvm_ferry_state state)
 	snprintf(what, sizeof(what), "down when %s", vmm_state_name(state));
 	link_is(true);
 	/* Both are in that state; CONNECTING: each alone, as the other is not there yet. */
-	vmms_start(&p, KVM_FERRY_SOURCE, state, TIMEOUT_MS, across);
+	vmms_start(&p, KVM_FERRY_SOURCE, state, TIMEOUT_MS, link_connect);
 	cut = now_ms();
 	link_is(false);
 	notices(&p.end[KVM_FERRY_SOURCE], what, cut);
@@ -111,14 +60,14 @@ static void committing(void)
 	uint64_t cut;
 
 	link_is(true);
-	vmms_start(&p, KVM_FERRY_SINK, KVM_FERRY_STATE_COMMITTING, TIMEOUT_MS, across);
+	vmms_start(&p, KVM_FERRY_SINK, KVM_FERRY_STATE_COMMITTING, TIMEOUT_MS, link_connect);
 	/* READY is on its way or there; the source answers nothing before it is asked. */
 	vmm_tell(&p.end[KVM_FERRY_SOURCE], VMM_COMMIT);
 	a = vmm_hear(&p.end[KVM_FERRY_SOURCE]);
 	tap_check(!a.err && a.state == KVM_FERRY_STATE_DONE, "with the link up, it is committed");
 	vmms_stop(&p);
 
-	vmms_start(&p, KVM_FERRY_SINK, KVM_FERRY_STATE_COMMITTING, TIMEOUT_MS, across);
+	vmms_start(&p, KVM_FERRY_SINK, KVM_FERRY_STATE_COMMITTING, TIMEOUT_MS, link_connect);
 	cut = now_ms();
 	link_is(false);
 	a = vmm_ask(&p.end[KVM_FERRY_SOURCE], VMM_COMMIT);
@@ -136,7 +85,7 @@ int main(void)
 {
 	enum kvm_ferry_state state;
 
-	run(". /tests/lib.sh; netns_pair");
+	link_make();
 	for (state = KVM_FERRY_STATE_CONNECTING; state <= KVM_FERRY_STATE_PAUSED; state++)
 		try(state);
 	committing();

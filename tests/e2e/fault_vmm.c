@@ -18,7 +18,7 @@
 #include "fault_vmm.h"
 #include "tap.h"
 
-#define HEAR_MS 30000
+#define HEAR_MS (30000 * lab_slow())
 /* So slow that FINAL lasts as long as a test needs it. */
 #define SLOW 65536
 
@@ -36,6 +36,18 @@ struct self {
 	struct ferry_session *s;
 	uint8_t *mem;
 	int fds[2];
+};
+
+/**
+ * struct journey - how far a pair goes
+ * @role: one of this role goes to @state, and the other one as far as that takes
+ * @state: see @role
+ * @timeout_ms: of both sessions
+ */
+struct journey {
+	enum kvm_ferry_role role;
+	enum kvm_ferry_state state;
+	unsigned int timeout_ms;
 };
 
 const char *vmm_state_name(enum kvm_ferry_state state)
@@ -165,12 +177,23 @@ static void answer(struct self *v, int socket, int err)
 		_exit(1);
 }
 
-static void live(struct self *v, int socket, unsigned int timeout_ms)
+/* How far the other end goes, so that one of @role gets to @state. */
+static enum kvm_ferry_state partner(enum kvm_ferry_state state)
 {
+	/* An end is CONNECTING for as long as the other one was not started. */
+	return state == KVM_FERRY_STATE_CONNECTING ? KVM_FERRY_STATE_SETUP : state;
+}
+
+static void live(const struct vmm_seat *seat)
+{
+	const struct journey *j = seat->arg;
+	struct self self = { .role = seat->role, .fds = { seat->fds[0], seat->fds[1] },
+			     .target = j->role == seat->role ? j->state : partner(j->state) };
+	struct self *v = &self;
+	int socket = seat->orders;
 	char order;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	set_up(v, timeout_ms);
+	set_up(v, j->timeout_ms);
 	if (v->role == KVM_FERRY_SOURCE)
 		go_as_source(v);
 	else
@@ -195,23 +218,15 @@ static void live(struct self *v, int socket, unsigned int timeout_ms)
 	_exit(0);
 }
 
-/* How far the other end goes, so that one of @role gets to @state. */
-static enum kvm_ferry_state partner(enum kvm_ferry_state state)
-{
-	/* An end is CONNECTING for as long as the other one was not started. */
-	return state == KVM_FERRY_STATE_CONNECTING ? KVM_FERRY_STATE_SETUP : state;
-}
-
-void vmms_start(struct vmm_pair *p, enum kvm_ferry_role role, enum kvm_ferry_state state,
-		unsigned int timeout_ms, vmm_connect_fn connect)
+void vmms_spawn(struct vmm_pair *p, vmm_connect_fn connect,
+		void (*live)(const struct vmm_seat *seat), void *arg)
 {
 	int control[2], data[2], orders[2], i;
 
 	connect(control);
 	connect(data);
 	for (i = 0; i < 2; i++) {
-		struct self self = { .role = i, .fds = { control[i], data[i] },
-				     .target = role == (unsigned int)i ? state : partner(state) };
+		struct vmm_seat seat = { .role = i, .fds = { control[i], data[i] }, .arg = arg };
 
 		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, orders))
 			tap_bail("socketpair: %s", strerror(errno));
@@ -225,7 +240,10 @@ void vmms_start(struct vmm_pair *p, enum kvm_ferry_role role, enum kvm_ferry_sta
 			close(orders[0]);
 			if (i)
 				close(p->end[0].socket);
-			live(&self, orders[1], timeout_ms);
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			seat.orders = orders[1];
+			live(&seat);
+			_exit(1);
 		}
 		close(orders[1]);
 	}
@@ -235,6 +253,14 @@ void vmms_start(struct vmm_pair *p, enum kvm_ferry_role role, enum kvm_ferry_sta
 	}
 	for (i = 0; i < 2; i++)
 		p->end[i].id = vmm_hear(&p->end[i]).id;
+}
+
+void vmms_start(struct vmm_pair *p, enum kvm_ferry_role role, enum kvm_ferry_state state,
+		unsigned int timeout_ms, vmm_connect_fn connect)
+{
+	struct journey j = { .role = role, .state = state, .timeout_ms = timeout_ms };
+
+	vmms_spawn(p, connect, live, &j);
 }
 
 void vmm_tell(struct vmm *v, enum vmm_order order)
@@ -260,7 +286,7 @@ struct vmm_answer vmm_ask(struct vmm *v, enum vmm_order order)
 	return vmm_hear(v);
 }
 
-/* Is there a kernel task of this session? They are called ferry-what-ID. */
+/* Is there a kernel task of this session? They are called ferry-what-ID, and are younger than we. */
 static bool has_tasks(uint64_t id)
 {
 	char path[300], comm[32], kind[16];
@@ -271,7 +297,7 @@ static bool has_tasks(uint64_t id)
 	FILE *f;
 
 	while (proc && (e = readdir(proc)) && !found) {
-		if (e->d_name[0] < '0' || e->d_name[0] > '9')
+		if (atoi(e->d_name) <= getpid())
 			continue;
 		snprintf(path, sizeof(path), "/proc/%s/comm", e->d_name);
 		f = fopen(path, "r");

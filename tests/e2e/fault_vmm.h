@@ -14,7 +14,7 @@
 
 #define VMM_BYTES	(16 * MIB)
 
-/* What a VMM can be asked. */
+/* What a VMM can be asked. Those with a guest know more orders (fault_guest_vmm.h). */
 enum vmm_order {
 	VMM_ABORT = 'a',	/* ferry_session_abort() */
 	VMM_COMMIT = 'c',	/* ferry_session_commit() */
@@ -28,7 +28,12 @@ enum vmm_order {
  * @state: of the session
  * @error: that ended it, positive
  * @id: of the session
- * @whole: source: its memory is what it was
+ * @whole: source: its memory is what it was. With a guest: it found no page that
+ *	is not what it must be
+ * @runs: with a guest: it runs here
+ * @doubt: with a guest: nobody knows whether it may run here
+ * @passes: begun
+ * @sent: bytes on data channels
  * @reason: why the session ended
  */
 struct vmm_answer {
@@ -37,6 +42,10 @@ struct vmm_answer {
 	uint32_t error;
 	uint64_t id;
 	bool whole;
+	bool runs;
+	bool doubt;
+	uint64_t passes;
+	uint64_t sent;
 	char reason[KVM_FERRY_REASON_LEN];
 };
 
@@ -57,6 +66,24 @@ struct vmm_pair {
 
 /* How to make connected sockets; pair_sockets() is one. */
 typedef void (*vmm_connect_fn)(int fds[2]);
+
+/**
+ * struct vmm_seat - what a VMM begins with, in its own process
+ * @role: of it
+ * @fds: its ends of the control and the data channel
+ * @orders: where they come from, and where answers go
+ * @arg: as passed to vmms_spawn()
+ */
+struct vmm_seat {
+	enum kvm_ferry_role role;
+	int fds[2];
+	int orders;
+	void *arg;
+};
+
+/* Starts both as processes. @live answers once it is there, then obeys, and never returns. */
+void vmms_spawn(struct vmm_pair *p, vmm_connect_fn connect,
+		void (*live)(const struct vmm_seat *seat), void *arg);
 
 /*
  * Starts both, and lets the one of @role get to @state and the other one as far

@@ -143,6 +143,8 @@ static int handle_exit(struct vm_cpu *cpu)
 	case FERRY_VCPU_REAP:
 		return reap(cpu);
 	case FERRY_VCPU_OTHER:
+		if (cpu->vm->on_exit)
+			return cpu->vm->on_exit(cpu);
 		tap_note("vCPU %u left for reason %u", cpu->id, cpu->run->exit_reason);
 		return -ENOTRECOVERABLE;
 	default:

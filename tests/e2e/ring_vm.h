@@ -63,6 +63,8 @@ struct vm_cpu {
  * @cpus: its vCPUs
  * @nr_cpus: how many
  * @reap_lock: protects: reaping by the VMM
+ * @on_exit: for exits that the loop does not know, in the vCPU's thread: 0: KVM_RUN
+ *	again; 1: the end; or a negative errno. NULL: there are no such exits
  */
 struct vm {
 	int kvm;
@@ -73,6 +75,7 @@ struct vm {
 	struct vm_cpu cpus[VM_MAX_CPUS];
 	unsigned int nr_cpus;
 	pthread_mutex_t reap_lock;
+	int (*on_exit)(struct vm_cpu *cpu);
 };
 
 /* A VM with @bytes of anonymous memory in slot 0, of which @slot_bytes are mapped. */
