@@ -222,17 +222,30 @@ void ferry_pages_put(struct page **pages, unsigned int count)
 			put_page(pages[i]);
 }
 
+/* A fault there would ask user space. It must not even be tried: it would be refused, and logged. */
+static bool asks_user_space(struct mm_struct *mm, unsigned long addr, unsigned long end)
+{
+	struct vm_area_struct *vma;
+
+	for (vma = find_vma(mm, addr); vma && vma->vm_start < end; vma = find_vma(mm, vma->vm_end))
+		if (userfaultfd_armed(vma))
+			return true;
+	return false;
+}
+
 int ferry_pages_pin(struct ferry_session *s, const struct ferry_region *r, u64 pfn,
 		    unsigned int count, struct page **pages)
 {
 	unsigned long addr = r->addr + pfn * PAGE_SIZE;
 	struct mm_struct *mm = s->mm;
 	unsigned int done = 0;
-	long ret;
+	long ret = -EFAULT;
+	bool asks;
 
-	/* No "locked" argument: a fault that would wait for user space fails instead. */
 	mmap_read_lock(mm);
-	while (done < count) {
+	asks = asks_user_space(mm, addr, addr + count * PAGE_SIZE);
+	/* No "locked" argument: a fault that would let go of the lock fails instead. */
+	while (!asks && done < count) {
 		ret = pin_user_pages_remote(mm, addr + done * PAGE_SIZE, count - done, FOLL_WRITE,
 					    pages + done, NULL);
 		if (ret <= 0)
