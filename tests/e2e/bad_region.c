@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lab: sources=bad_call.c,pair.c,tap.c timeout=60 dmesg=FAULT_FLAG_ALLOW_RETRY
+ * lab: sources=bad_call.c,pair.c,tap.c timeout=60
  *
  * Regions that cannot be right, and regions that stop being right while the
  * session lives: the session ends, the process goes on.

@@ -241,7 +241,7 @@ static void wrong_index(void)
 	taken(ferry_session_fd(p.source), KVM_FERRY_SLOT_ADD, &s, "a slot");
 	taken(ferry_session_fd(p.source), KVM_FERRY_RING_ADD, &a, "a ring with an index that is too high");
 	pair_start(&p);
-	pair_wait(p.source, KVM_FERRY_EVENT_CONVERGED);
+	pair_wait(p.source, KVM_FERRY_EVENT_PASS);
 	cpu_program(&vm.cpus[0], MIB, 8, 1);
 	cpu_run_to_end(&vm.cpus[0]);
 	failed_with(ferry_session_fd(p.source), EIO, "entries", "two entries that nobody harvests");

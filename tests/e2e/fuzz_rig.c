@@ -115,6 +115,34 @@ static void add_channel(struct rig *r, struct fuzzer *f, uint32_t kind)
 	close(fds[1]);
 }
 
+/* A slot that KVM does not have: it comes, moves, and goes. */
+static void spare_slot(struct rig *r, struct fuzzer *f)
+{
+	struct kvm_ferry_slot s = { .size = sizeof(s), .slot = RIG_SPARE_SLOT, .length = PAGE };
+
+	fuzz_call(f, r->source, F_SLOT_ADD, &s);
+	s.offset = PAGE;
+	fuzz_call(f, r->source, F_SLOT_MOVE, &s);
+	s.offset = s.length = 0;
+	fuzz_call(f, r->source, F_SLOT_REMOVE, &s);
+}
+
+/* What a VMM may ask while the session lives. */
+static void ask(struct rig *r, struct fuzzer *f)
+{
+	struct kvm_ferry_bitmap b = { .size = sizeof(b), .length = RIG_BYTES,
+				      .bitmap = (uintptr_t)f->data };
+	struct kvm_ferry_ring_wait w = { .size = sizeof(w) };
+	struct kvm_ferry_ring_sync s = { .size = sizeof(s) };
+
+	memset(f->data, 0, RIG_BYTES / PAGE / 8);
+	fuzz_call(f, r->source, F_REPORT_BITMAP, &b);
+	fuzz_call(f, r->source, F_FETCH_DIRTY, &b);
+	fuzz_call(f, r->source, F_RING_SYNC, &s);
+	if (r->ring)
+		fuzz_call(f, r->source, F_RING_WAIT, &w);
+}
+
 void rig_open(struct rig *r, struct fuzzer *f, int dev, bool ring)
 {
 	struct kvm_ferry_limits m = { .size = sizeof(m), .flags = KVM_FERRY_LIMIT_VERIFY, .verify = 1 };
@@ -144,6 +172,7 @@ void rig_open(struct rig *r, struct fuzzer *f, int dev, bool ring)
 	if (!ring)
 		return;
 	fuzz_call(f, r->source, F_SLOT_ADD, &slot);
+	spare_slot(r, f);
 	a.addr = (uintptr_t)r->ring_at;
 	a.length = r->vm.ring_bytes;
 	fuzz_call(f, r->source, F_RING_ADD, &a);
@@ -258,6 +287,7 @@ void rig_move(struct rig *r, struct fuzzer *f, rig_between between)
 	between(r, f);
 	if (rig_await(r, f, r->source, KVM_FERRY_STATE_LIVE) == KVM_FERRY_STATE_LIVE) {
 		rig_write(r, f);
+		ask(r, f);
 		between(r, f);
 		rig_write(r, f);
 		rig_final(r, f);
