@@ -62,18 +62,11 @@ static void *anon(size_t bytes, int prot, int flags)
 	return p;
 }
 
-static unsigned int slow(void)
-{
-	const char *factor = getenv("LAB_SLOW");
-
-	return factor && atoi(factor) > 1 ? atoi(factor) : 1;
-}
-
 /* Both ends of a migration over loop, of which we are one. */
 static int loop_session(enum kvm_ferry_role role, uint64_t key, void *mem)
 {
 	struct kvm_ferry_limits m = { .size = sizeof(m), .flags = KVM_FERRY_LIMIT_PEER_TIMEOUT,
-				      .peer_timeout_ns = 1000000000ULL * slow() };
+				      .peer_timeout_ns = 1000000000ULL * lab_slow() };
 	struct kvm_ferry_channel_add a = { .size = sizeof(a), .fd = -1, .key = key,
 					   .transport = KVM_FERRY_TRANSPORT_LOOP };
 	struct kvm_ferry_region_add r = region(mem, BYTES);

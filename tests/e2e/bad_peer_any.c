@@ -313,8 +313,7 @@ static unsigned int first_case(void)
 
 int main(int argc, char **argv)
 {
-	const char *slow = getenv("LAB_SLOW");
-	uint64_t end = now_ms() + TIME_MS * (slow ? strtoul(slow, NULL, 10) : 1);
+	uint64_t end = now_ms() + TIME_MS * lab_slow();
 	unsigned int i, n = first_case(), tried = 0, good = 0, all = 0;
 	struct one c;
 

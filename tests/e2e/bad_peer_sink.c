@@ -20,7 +20,7 @@
 #include "tap.h"
 
 #define PATIENT	8000
-#define HASTY	400
+#define HASTY	(400 * lab_slow())
 
 static uint8_t body[WIRE_MAX_BODY];
 

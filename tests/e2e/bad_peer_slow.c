@@ -19,8 +19,8 @@
 #include "bad_wire.h"
 #include "tap.h"
 
-#define TIMEOUT	400	/* ms, of the session */
-#define BYTE_MS	50	/* between two bytes */
+#define TIMEOUT	(400 * lab_slow())	/* ms, of the session */
+#define BYTE_MS	(50 * lab_slow())	/* between two bytes */
 #define SECOND	1000	/* ms: an abort and a close are faster, or they wait for the peer */
 
 static uint8_t body[WIRE_MAX_BODY];

@@ -19,7 +19,7 @@
 #include "tap.h"
 
 #define PATIENT	8000	/* ms: no test waits for it */
-#define HASTY	300	/* ms: the peer timeout of tests that stall */
+#define HASTY	(300 * lab_slow())	/* ms: the peer timeout of tests that stall */
 #define PAGES	(PEER_BYTES / PAGE)
 
 static uint8_t body[WIRE_MAX_BODY];

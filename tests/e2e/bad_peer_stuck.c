@@ -18,10 +18,10 @@
 #include "bad_wire.h"
 #include "tap.h"
 
-#define TIMEOUT	400	/* ms, of the session */
+#define TIMEOUT	(400 * lab_slow())	/* ms, of the session */
 /* Of a pass that is taken slowly: bytes at a time, and the ms between them. */
 #define SIP	(16 << 10)
-#define SIP_MS	40
+#define SIP_MS	(40 * lab_slow())
 
 static void drink(int fd)
 {

@@ -36,7 +36,7 @@ static void try(enum kvm_ferry_role role, enum kvm_ferry_state state, bool opera
 		a = vmm_ask(&p.end[role], VMM_ABORT);
 	}
 	tap_check(!a.err && a.state == KVM_FERRY_STATE_ABORTED && a.error == ECANCELED && a.whole &&
-		  now_ms() - begin < 3000, "%s: %s after %llu ms: %s", what, ferry_state_name(a.state),
+		  now_ms() - begin < 3000 * lab_slow(), "%s: %s after %llu ms: %s", what, ferry_state_name(a.state),
 		  (unsigned long long)(now_ms() - begin), a.reason);
 	if (state > KVM_FERRY_STATE_CONNECTING) {
 		a = vmm_ask(other, VMM_WAIT);

@@ -41,11 +41,11 @@ static void kill_it(struct vmm *v, const char *what)
 	kill(v->pid, SIGKILL);
 	good = poll_until(free_kib() - before >= want);
 	freed = now_ms() - begin;
-	tap_check(good && freed < 3000, "%s: its memory is free after %llu ms", what,
+	tap_check(good && freed < 3000 * lab_slow(), "%s: its memory is free after %llu ms", what,
 		  (unsigned long long)freed);
 	good = vmm_gone(v);
 	gone = now_ms() - begin;
-	tap_check(good && gone < 5000, "%s: nothing is left of it after %llu ms", what,
+	tap_check(good && gone < 5000 * lab_slow(), "%s: nothing is left of it after %llu ms", what,
 		  (unsigned long long)gone);
 }
 

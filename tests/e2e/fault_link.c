@@ -15,8 +15,8 @@
 #include "fault_vmm.h"
 #include "tap.h"
 
-#define TIMEOUT_MS	1000
-#define SLACK_MS	8000	/* for a machine that is busy */
+#define TIMEOUT_MS	(1000 * lab_slow())
+#define SLACK_MS	(8000 * lab_slow())	/* for a machine that is busy */
 
 static void link_is(bool up)
 {

@@ -412,14 +412,11 @@ static void depth(void)
 
 int main(int argc, char **argv)
 {
-	const char *factor = getenv("LAB_SLOW");
-
 	if (argc > 1)
 		seed = strtoull(argv[1], NULL, 0);
 	if (argc > 2)
 		times = strtoul(argv[2], NULL, 0);
-	if (factor && atoi(factor) > 1)
-		slow = atoi(factor);
+	slow = lab_slow();
 	tap_note("seed %llu, %u times as much, for a kernel that is %u times as slow",
 		 (unsigned long long)seed, times, slow);
 	dev = open(KVM_FERRY_DEVICE, O_RDWR | O_CLOEXEC);

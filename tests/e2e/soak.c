@@ -43,13 +43,6 @@ uint64_t soak_now_ms(void)
 	return t.tv_sec * 1000ULL + t.tv_nsec / 1000000;
 }
 
-unsigned int soak_slow(void)
-{
-	const char *slow = getenv("LAB_SLOW");
-
-	return slow && atoi(slow) > 0 ? atoi(slow) : 1;
-}
-
 /* What may come of each fault; NULL: all is well. */
 static const char *unexpected(const struct soak_flight *f, enum soak_outcome o)
 {
@@ -118,7 +111,7 @@ static const char *wrong_with_guest(struct soak_flight *f, bool moved)
 	size = guest_log_size(other);
 	if (!moved && size)
 		return "the guest has spoken at a sink that failed";
-	if (!guest_is_well(&guest, GUEST_MS * soak_slow()))
+	if (!guest_is_well(&guest, GUEST_MS * lab_slow()))
 		return "the guest is not well";
 	return guest_is_silent(other, size) ? NULL : "the guest runs in two places";
 }
@@ -181,7 +174,7 @@ static void give_birth(struct soak_vmm *v)
 {
 	vmm_start(v, &life, &life.machine, false);
 	guest_begin(&guest, &life, v);
-	if (!guest_is_well(&guest, GUEST_MS * soak_slow()))
+	if (!guest_is_well(&guest, GUEST_MS * lab_slow()))
 		tap_bail("guest %llu does not come up", (unsigned long long)life.number);
 }
 

@@ -187,6 +187,5 @@ enum soak_outcome flight_settle(struct soak_flight *f);
 
 /* soak.c */
 uint64_t soak_now_ms(void);
-unsigned int soak_slow(void);	/* how many times slower than a stock kernel this one is */
 
 #endif

@@ -29,7 +29,7 @@ bool flight_begin(struct soak_flight *f)
 	bool ok;
 
 	snprintf(common, sizeof(common), "\"data_channels\":%u,\"peer_timeout_ms\":%u", m->channels,
-		 m->peer_ms * soak_slow());
+		 m->peer_ms * lab_slow());
 	if (m->transport == BY_LOOP)
 		snprintf(common + strlen(common), sizeof(common) - strlen(common), ",\"loop\":%llu",
 			 (unsigned long long)m->number * 32);
@@ -166,7 +166,7 @@ static void change_bandwidth(struct soak_flight *f)
 
 bool flight_follow(struct soak_flight *f, struct ferry_device *dev)
 {
-	uint64_t end = f->began_ms + (uint64_t)MOVE_MS * soak_slow(), next = 0;
+	uint64_t end = f->began_ms + (uint64_t)MOVE_MS * lab_slow(), next = 0;
 	bool changed = !f->m->set_bandwidth;
 
 	find_sessions(f, dev);
@@ -188,7 +188,7 @@ bool flight_follow(struct soak_flight *f, struct ferry_device *dev)
 			change_bandwidth(f);
 			changed = true;
 		}
-		if (!f->hurried && now - f->began_ms > (uint64_t)PATIENCE_MS * soak_slow())
+		if (!f->hurried && now - f->began_ms > (uint64_t)PATIENCE_MS * lab_slow())
 			hurry(f);
 		if (now >= next) {
 			flight_look(f);

@@ -138,7 +138,7 @@ bool guest_is_well(struct soak_guest *g, unsigned int ms)
 	}
 	/* It has more to say of the same fault, perhaps. */
 	if (g->wrong != wrong) {
-		usleep(500000 * soak_slow());
+		usleep(500000 * lab_slow());
 		listen(g);
 	}
 	for (i = 0; i < g->life->cpus && g->wrong == wrong; i++)

@@ -79,9 +79,9 @@ static void become(const struct soak_vmm *v, const struct soak_life *l, bool inc
 void vmm_start(struct soak_vmm *v, const struct soak_life *l, const struct soak_machine *m,
 	       bool incoming)
 {
-	struct timeval limit = { .tv_sec = LIMIT_S * soak_slow() };
+	struct timeval limit = { .tv_sec = LIMIT_S * lab_slow() };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	uint64_t end = soak_now_ms() + 1000ULL * LIMIT_S * soak_slow();
+	uint64_t end = soak_now_ms() + 1000ULL * LIMIT_S * lab_slow();
 	static unsigned int count;
 	int fd;
 
@@ -211,7 +211,7 @@ void vmm_status(struct soak_vmm *v, struct soak_status *st)
 
 void vmm_end(struct soak_vmm *v, bool gently)
 {
-	uint64_t end = soak_now_ms() + 1000ULL * LIMIT_S * soak_slow();
+	uint64_t end = soak_now_ms() + 1000ULL * LIMIT_S * lab_slow();
 	char path[40];
 
 	if (gently && alive(v))
