@@ -308,8 +308,11 @@ void ferry_control_abort(struct ferry_session *s)
 	spin_unlock(&s->state_lock);
 	m.length = strlen(m.reason);
 	answers = ferry_session_said(s, FERRY_MSG_READY);
-	/* A peer that takes nothing must not keep our memory; a sink that is ready has none queued. */
-	WRITE_ONCE(ch->hurry, !answers);
+	/* So that there is room for it: the transport's own timeout may be an hour. */
+	if (answers)
+		await_delivery(s, ch, begin);
+	/* A peer that takes nothing must not keep our memory. */
+	WRITE_ONCE(ch->hurry, true);
 	len = ferry_wire_put_abort(body_of(ch), &m);
 	ret = ferry_msg_send_locked(ch, FERRY_MSG_ABORT, len, NULL, 0, 0);
 	mutex_unlock(&ch->tx_lock);

@@ -324,6 +324,7 @@ int main(int argc, char **argv)
 {
 	enum kvm_ferry_transport transport;
 	enum inject_kind kind;
+
 	vm_open(&vm, BYTES, BYTES, 4096);
 	cpu = vm_add_cpu(&vm);
 	fill(vm.mem + PATTERN_AT, PATTERN_BYTES, 1);

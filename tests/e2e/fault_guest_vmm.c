@@ -18,7 +18,7 @@
 
 #define LIMIT_MS	(20000 * lab_slow())
 #define SLOW_BANDWIDTH	65536		/* the least there is */
-#define LASTS_BYTES	(MIB / 2)	/* eight seconds of that */
+#define LASTS_BYTES	(GUEST_COLD_END - GUEST_COLD)	/* half a minute of that */
 #define DOWNTIME_NS	2000000000000ULL	/* any will do: passes come with a rest between */
 
 /**

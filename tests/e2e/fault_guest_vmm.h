@@ -16,7 +16,7 @@ enum guest_vmm_order {
 	VMM_SLOW = 'l',		/* source: a bandwidth limit, so that a pass lasts */
 	VMM_FAST = 'L',		/* source: no limit */
 	VMM_FINAL = 'f',	/* source: pause the guest, save it, FINAL */
-	VMM_FINAL_LASTS = 'F',	/* source: the same, with half a MiB to send and a limit */
+	VMM_FINAL_LASTS = 'F',	/* source: the same, with all cold pages to send and a limit */
 	VMM_SEND = 'd',		/* source: the state */
 	VMM_RECV = 'v',		/* sink: the state, into its vCPU */
 	VMM_HAND_OVER = 'h',	/* COMMIT; a sink that is told to run the guest does */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * lab: sources=fault_cell.c,fault_guest_vmm.c,fault_guest.c,fault_guest.S,fault_vmm.c,fault_net.c,fault_relay.c,ring_vm.c,bad_call.c,pair.c,tap.c
- * lab: timeout=240 leak=6144 dmesg="invoked oom-killer|[Oo]ut of memory|Call Trace:"
+ * lab: timeout=400 leak=6144 dmesg="invoked oom-killer|[Oo]ut of memory|Call Trace:"
  *
  * Memory gets short at every step of a migration with a guest, on each side: a cgroup
  * is at its limit (at the sink while pages land), and half of the guest is swapped

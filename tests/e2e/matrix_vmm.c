@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * lab: sources=fault_cell.c,fault_guest_vmm.c,fault_guest.c,fault_guest.S,fault_vmm.c,fault_net.c,fault_relay.c,ring_vm.c,bad_call.c,pair.c,tap.c
- * lab: timeout=300 leak=6144
+ * lab: timeout=400 leak=6144
  *
  * What happens to a VMM, at every step of a migration with a guest, on each side:
  * killed, aborted by itself, aborted by an operator, its session's fd closed; and
@@ -65,9 +65,13 @@ static void operator_aborts(struct cell *c)
 	ferry_device_close(dev);
 }
 
+/* It returns when the network has taken ABORT, which it may hold until it is let go. */
 static void close_it(struct cell *c)
 {
-	vmm_ask(&c->p.end[c->side], (enum vmm_order)VMM_CLOSE);
+	vmm_tell(&c->p.end[c->side], (enum vmm_order)VMM_CLOSE);
+	cell_ended(c, (enum kvm_ferry_role)c->side);
+	cell_release(c);
+	vmm_hear(&c->p.end[c->side]);
 }
 
 static unsigned int after_kill(enum side side, enum step step)

@@ -10,8 +10,10 @@
 
 #define CALLS		4
 #define BUFFER		(64UL << 10)
-/* A session waits a second for a reason, and 20 times 2 ms to say its own. */
+/* A session waits a second for a reason, and 20 ms to say its own. */
 #define CLOSE_TIME	(1500ULL * NSEC_PER_MSEC)
+/* Behind READY its own may be an answer, which is worth waiting for the peer. */
+#define ANSWER_TIME	(60ULL * NSEC_PER_SEC)
 
 struct vmm_call {
 	struct task_struct *task;
@@ -248,7 +250,7 @@ static int do_release(void *arg)
 void vmm_release(void)
 {
 	struct task_struct *t;
-	u64 begin;
+	u64 begin, limit;
 	int i;
 
 	vmm_signal();
@@ -260,9 +262,12 @@ void vmm_release(void)
 		fprintf(stderr, "%s: %d: %s\n", ferry_state_name(session->state),
 			session->failure.error, setup.ret ? setup.why.text : session->failure.text);
 	begin = ktime_get_ns();
+	limit = CLOSE_TIME;
+	if (ferry_session_said(session, FERRY_MSG_READY))
+		limit += min_t(u64, session->peer_silence_ns, ANSWER_TIME);
 	t = fuzz_vmm(do_release, &session_file);
 	fuzz_run();
-	while (!fuzz_dead(t) && ktime_get_ns() - begin < CLOSE_TIME)
+	while (!fuzz_dead(t) && ktime_get_ns() - begin < limit)
 		fuzz_clock(10 * NSEC_PER_MSEC);
 	MUST(fuzz_dead(t));
 	put_task_struct(t);

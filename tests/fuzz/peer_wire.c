@@ -328,6 +328,12 @@ static u64 link_taken(struct ferry_channel *ch)
 	return to_link(ch)->taken;
 }
 
+/* What was taken is there at once; what is not taken was not sent. */
+static bool link_untaken(struct ferry_channel *ch)
+{
+	return to_link(ch)->stalled;
+}
+
 static void link_shutdown(struct ferry_channel *ch, bool purge)
 {
 	struct link *l = to_link(ch);
@@ -352,6 +358,7 @@ const struct ferry_transport_ops ferry_tcp_ops = {
 	.recv = link_recv,
 	.connected = link_connected,
 	.taken = link_taken,
+	.untaken = link_untaken,
 	.shutdown = link_shutdown,
 	.free = link_free,
 };
