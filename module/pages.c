@@ -44,7 +44,8 @@ static enum page_class classify(const struct vm_area_struct *vma)
 	    is_vm_hugetlb_page((struct vm_area_struct *)vma))
 		return CLASS_ANON;
 	/* Whatever else can be mapped is not asked: opening a device may do things. */
-	if (vma->vm_file && (vma->vm_flags & VM_SHARED) && S_ISREG(file_inode(vma->vm_file)->i_mode))
+	if (vma->vm_file && (vma->vm_flags & VM_SHARED) &&
+	    S_ISREG(file_inode(vma->vm_file)->i_mode))
 		return CLASS_SHARED_FILE;
 	return CLASS_OTHER;
 }
@@ -222,7 +223,7 @@ void ferry_pages_put(struct page **pages, unsigned int count)
 			put_page(pages[i]);
 }
 
-/* A fault there would ask user space. It must not even be tried: it would be refused, and logged. */
+/* A fault there would ask user space: not even tried, it would be refused and logged. */
 static bool asks_user_space(struct mm_struct *mm, unsigned long addr, unsigned long end)
 {
 	struct vm_area_struct *vma;

@@ -159,8 +159,8 @@ static int ring_pin(struct ferry_session *s, struct ferry_ring *ring, struct fil
 	mmap_read_lock(current->mm);
 	now = vcpu_mapped(s, arg, why);
 	if (now == vcpu)
-		got = pin_user_pages_remote(current->mm, arg->addr, want, FOLL_WRITE | FOLL_LONGTERM,
-					    ring->pages, NULL);
+		got = pin_user_pages_remote(current->mm, arg->addr, want,
+					    FOLL_WRITE | FOLL_LONGTERM, ring->pages, NULL);
 	mmap_read_unlock(current->mm);
 	if (got > 0)
 		ring->nr_pages = got;
