@@ -38,7 +38,7 @@ struct relay {
  * @end: its connections: to the source, to the sink
  * @open: bytes may still come from there
  * @held: what is sent this way waits
- * @flip: turn a bit over
+ * @flip: turn bits over
  * @orders: what it is told, and its answers
  */
 struct middle {
@@ -67,7 +67,11 @@ static void reset(struct middle *m)
 	}
 }
 
-/* Words of a cold page: its tag is in their upper half, which no message looks like. */
+/*
+ * A word of a cold page: its tag is in the upper half, which no message looks like.
+ * One in each piece that has any: KVM logs pages that were only read once, so a page
+ * may be sent again, but the last piece with a cold page is not.
+ */
 static void flip(struct middle *m, uint8_t *bytes, ssize_t n)
 {
 	ssize_t i;
@@ -76,7 +80,7 @@ static void flip(struct middle *m, uint8_t *bytes, ssize_t n)
 		if (bytes[i] != (GUEST_COLD_TAG >> 16 & 0xff) || bytes[i + 1] != GUEST_COLD_TAG >> 24)
 			continue;
 		bytes[i - 1] ^= 1;
-		m->flip = false;
+		break;
 	}
 }
 
