@@ -8,7 +8,7 @@ import time
 from . import build, dkms, lints, paths, runner, setup
 from .ui import LabError, say
 
-STAGE_LIMIT = 1800
+STAGE_LIMIT = 2700
 
 
 def external(cmd, what):

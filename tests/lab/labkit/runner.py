@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 import types
 
@@ -13,6 +14,8 @@ from .ui import LabError, say
 from .vm import Host, HostDied, Relay, cable
 
 KEEP_RUNS = 12
+SPLIT = 8               # tests that need the same, from which on they may be spread over boots
+STOPPED = threading.Event()     # somebody ended the lab
 AGENT_SLACK = 90        # seconds that cleaning up after a test may take beyond its own limit
 SCAN_LIMIT = 60         # seconds that looking for leaks may take
 
@@ -37,6 +40,7 @@ def new_run():
 
 class Boot:
     """One or two hosts that were booted together."""
+    live = set()
 
     def __init__(self, directory, series, hosts=1, cpus=2, mem=1024, root=False, cmdline="",
                  module=None, on_output=None, files=None):
@@ -45,6 +49,7 @@ class Boot:
         guest = kernels.get("6.12")
         image = initramfs.assemble(kernel, guest, directory, module, files)
         self.relay, self.hosts, self.slowness = Relay(), [], kernel.slowness
+        self.live.add(self)
         ends = cable() if hosts == 2 else (None,)
         try:
             for number in range(1, hosts + 1):
@@ -62,6 +67,7 @@ class Boot:
             image.unlink(missing_ok=True)
 
     def close(self):
+        self.live.discard(self)
         for host in self.hosts:
             host.close()
 
@@ -159,6 +165,8 @@ def run_group(directory, needs, tests, verbose, keep, deadline, fail_fast=False)
     results, boot, number, boots = [], None, 0, 0
     try:
         for test in tests:
+            if STOPPED.is_set():
+                break
             number += 1
             if time.monotonic() > deadline:
                 result = verdict.Result(test, series)
@@ -219,13 +227,26 @@ def run_tests(patterns, series, verbose=False, keep=False, jobs=1, limit=1500, r
             if one in test.kernels:
                 groups.setdefault(test.needs(one), []).append(test)
     deadline = time.monotonic() + limit
+    # Most tests need the same, and one kernel is to keep all jobs busy.
+    slices = []
+    for needs, members in groups.items():
+        parts = max(1, jobs // len(used)) if len(members) >= SPLIT else 1
+        slices += [(needs, members[i::parts]) for i in range(parts)]
+    slices.sort(key=lambda item: -len(item[1]))
     results = []
     with concurrent.futures.ThreadPoolExecutor(max_workers=jobs) as pool:
         waiting = [pool.submit(run_group, directory / f"group{n}", needs, members, verbose, keep,
                                deadline)
-                   for n, (needs, members) in enumerate(groups.items(), 1)]
-        for future in waiting:
-            results += future.result()
+                   for n, (needs, members) in enumerate(slices, 1)]
+        try:
+            for future in waiting:
+                results += future.result()
+        except BaseException:
+            # The pool waits for its threads: end what they wait for.
+            STOPPED.set()
+            for boot in list(Boot.live):
+                boot.close()
+            raise
     passed, failed, skipped = (sum(getattr(r, k) for r in results)
                                for k in ("passed", "failed", "skipped"))
     as_dicts = [r.as_dict() for r in results]
