@@ -2,6 +2,7 @@
 /* The VM of a guest that knows what its memory must hold (no test itself). */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ioctl.h>
 
 #include "bad_call.h"
@@ -49,6 +50,8 @@ void guest_open(struct guest *g, bool blank)
 	size_t gpa;
 
 	vm_open(&g->vm, GUEST_BYTES, GUEST_BYTES, RING_ENTRIES);
+	/* A huge page that is in use is not swapped out as a whole, nor in pieces. */
+	madvise(g->vm.mem, GUEST_BYTES, MADV_NOHUGEPAGE);
 	g->vm.on_exit = on_exit_of;
 	g->cpu = vm_add_cpu(&g->vm);
 	if (blank)
