@@ -240,10 +240,14 @@ static void session_destroy(struct ferry_session *s)
 	ferry_session_end(s, FERRY_STEP_CLOSE, -ECANCELED, "the VMM at the %s closed the session",
 			  ferry_session_is_source(s) ? "source" : "sink");
 	if (s->main_task) {
+		/*
+		 * A task that is asked to stop counts as having a signal, and a newer KVM then
+		 * leaves a reset half done, with pages that are not protected again: what the
+		 * guest writes to them later would be in no log. So it empties the rings first.
+		 */
+		wait_for_completion(&s->drained);
 		kthread_stop(s->main_task);
 		put_task_struct(s->main_task);
-		/* A task that was stopped before it ran has drained nothing: no ring was in use. */
-		complete_all(&s->drained);
 	}
 	/*
 	 * Nobody is there to run the guest: an answer to COMMIT that the peer does not

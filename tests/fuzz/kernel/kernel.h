@@ -227,6 +227,7 @@ struct completion {
 
 #define init_completion(c)	(*(c) = (struct completion){})
 #define complete_all(c)		do { (c)->done = true; wake_up_all(&(c)->wait); } while (0)
+#define wait_for_completion(c)	wait_event_idle((c)->wait, (c)->done)
 #define wait_for_completion_interruptible(c) wait_event_interruptible((c)->wait, (c)->done)
 
 /* --- locks --------------------------------------------------------------- */
