@@ -18,7 +18,7 @@
 
 #define BYTES	(8 * MIB)
 #define ROOM	(6 * MIB)	/* in slot 0; the rest is no slot of the session */
-#define BEYOND	0x10000000u	/* guest physical address of slot 1 */
+#define BEYOND	ROOM		/* guest physical address of slot 1: right behind slot 0 */
 
 enum end {
 	END_ABORT,	/* by the VMM */
@@ -89,8 +89,12 @@ static void quiet(enum end how)
 			poll_pause();
 	vm_stop_all(&vm);
 	if (how == END_SLOT) {
+		/*
+		 * The session ends and drains as soon as it sees slot 1: that is the vCPU's last
+		 * write, so that none comes behind the drain.
+		 */
 		vm_slot(&vm, 1, BEYOND, ROOM, MIB);
-		cpu_program(&vm.cpus[0], BEYOND, 10, 1);
+		cpu_program(&vm.cpus[0], BEYOND - 9 * PAGE, 10, 1);
 	} else {
 		cpu_program(&vm.cpus[0], 5 * MIB, 100, 1);
 	}
