@@ -40,6 +40,10 @@ mistake sink.c "pages stay pinned when the peer closes" \
 	's/unpin_user_pages_dirty_lock(b->pages, pinned, true)/if (!ret) &/'
 mistake control_rx.c "COMMIT_ACK is believed at any time" \
 	's/!ferry_session_said(s, FERRY_MSG_COMMIT)/0/'
+mistake control_rx.c "READY is believed at any time" \
+	's/!ferry_session_said(s, FERRY_MSG_STATE)/0/'
+mistake control_rx.c "VERIFY_RESULT is believed at any time" \
+	's/!ferry_session_said(s, FERRY_MSG_DIGEST_END)/0/'
 mistake control_rx.c "PAUSED is taken before the fences" \
 	's/!ferry_sink_seal(s) ||/0 ||/'
 mistake control_rx.c "ABORT ends a session without an errno" \

@@ -103,6 +103,9 @@ void fuzz_state_changed(u32 role, u32 from, u32 to)
 	default:
 		MUST(!"a state that there is not");
 	}
+	/* An answer before its question ends the session: nothing is built on it. */
+	if (source && to < KVM_FERRY_STATE_FAILED)
+		MUST(!l->early);
 	if (source && to == KVM_FERRY_STATE_PAUSED)
 		MUST(l->told[FERRY_MSG_PAUSED]);
 	if (source && to == KVM_FERRY_STATE_COMMITTING)

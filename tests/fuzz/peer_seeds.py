@@ -145,6 +145,15 @@ ENDINGS = (message(15), message(14), message(16), message(10), message(12),
            message(11, struct.pack("<IIQQIHH", 1, 1, 0, 0, 9, 0, 0)), op(BYTES, u16(3), b"FrY"))
 
 
+def answered_early():
+    """READY and VERIFY_RESULT where the source has not asked, and then all goes on."""
+    for verify in (False, True):
+        steps = as_sink(1, False, verify)
+        for at in range(2, len(steps) - 3):
+            yield steps[:at] + [message(14)] + steps[at:]
+            yield steps[:at] + [message(11, struct.pack("<IIQ", 0, 0, 0))] + steps[at:]
+
+
 def scripts():
     bases = [as_source(), as_source(2, True, True, early=False), as_source(2, True, False, True),
              as_source(3, False, True), as_sink(), as_sink(2, True, True), as_sink(3, True)]
@@ -173,6 +182,7 @@ def scripts():
     early = as_sink()[:-2] + [op(STALL, u8(1)), clock(5200), call(COMMIT), message(16)]
     yield early
     yield early + [op(STALL, u8(0)), clock(1)]
+    yield from answered_early()
     # A batch that is still under way when memory is said to be complete.
     late = as_source(1, False, True)
     half = message(4, struct.pack("<IIQIHH", 1, 3, 5, 4, 0, 0), link=1)

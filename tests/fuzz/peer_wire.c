@@ -125,6 +125,23 @@ static long batch_data(const u8 *body, u32 len)
 	return pages > 512 ? -1 : (long)(pages * PAGE_SIZE);
 }
 
+/* What the last message answers, if it is an answer, has not even begun to be asked. */
+static bool heard_early(const struct link *l)
+{
+	switch (l->heard) {
+	case FERRY_MSG_HELLO_ACK:
+		return !l->begun[FERRY_MSG_HELLO];
+	case FERRY_MSG_VERIFY_RESULT:
+		return !l->begun[FERRY_MSG_DIGEST_END];
+	case FERRY_MSG_READY:
+		return !l->begun_state_last;
+	case FERRY_MSG_COMMIT_ACK:
+		return !l->begun[FERRY_MSG_COMMIT];
+	default:
+		return false;
+	}
+}
+
 /* The bytes up to in_at were read. */
 static void note_heard(struct link *l)
 {
@@ -147,6 +164,7 @@ static void note_heard(struct link *l)
 			return;
 		l->heard = get16(head + 4);
 		l->end = l->message + FERRY_WIRE_HEADER_LEN + len;
+		l->early |= heard_early(l);
 		if (l->heard == FERRY_MSG_FENCE && len == 16)
 			l->fence = get32(head + 16);
 		if (l->heard == FERRY_MSG_BATCH)
@@ -267,6 +285,8 @@ static int link_send(struct ferry_channel *ch, const void *head, size_t len,
 	MUST(sum == bytes && !l->telling);
 	l->telling = get16((const u8 *)head + 4);
 	l->begun[l->telling] = true;
+	if (l->telling == FERRY_MSG_STATE && (((const u8 *)head)[FERRY_WIRE_HEADER_LEN] & FERRY_WIRE_STATE_LAST))
+		l->begun_state_last = true;
 	fuzz_preempt();
 	if (l->stalled && !l->shut && READ_ONCE(ch->hurry)) {
 		ret = -ETIMEDOUT;

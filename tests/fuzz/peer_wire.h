@@ -39,6 +39,8 @@
  * @told_fence: pass of the module's last FENCE
  * @answered_fence: pass of the last one that the peer acknowledged
  * @told_state_last: the module has said the last STATE
+ * @begun_state_last: it has begun to
+ * @early: the module has read an answer before it had begun to ask
  * @taken: bytes that the module has said
  */
 struct link {
@@ -60,7 +62,8 @@ struct link {
 	u16 told_last;
 	u32 rx;
 	u32 told_fence, answered_fence;
-	bool told_state_last;
+	bool told_state_last, begun_state_last;
+	bool early;
 	u64 taken;
 };
 
