@@ -22,7 +22,7 @@ import time
 from . import kernels, paths
 from .ui import LabError, Step, run, say
 
-FRAGMENTS = tuple(paths.LAB / "debug" / f"{name}.config" for name in ("base", "debug"))
+FRAGMENTS = {"debug": ("base", "debug"), "newest": ("base", "debug", "newest")}
 LOCALVERSION = "-ferry-debug"
 OBJECTS = 2060          # about as many as a build makes; for telling how far it is
 BUILD_LIMIT = 7200      # seconds
@@ -34,11 +34,16 @@ KEPT = ("scripts", "tools/objtool/objtool", "include", "arch/x86/include", "Make
         "Module.symvers", "System.map", "vmlinux", "source")
 
 
-def recipe():
+def fragments(series):
+    """The files of options that are asked for."""
+    return [paths.LAB / "debug" / f"{name}.config" for name in FRAGMENTS[series]]
+
+
+def recipe(series):
     """A hash of the options that are asked for, and of the compiler."""
     compiler = run(["gcc", "--version"], "gcc").splitlines()[0]
     key = hashlib.sha256(f"{LAYOUT}\n{LOCALVERSION}\n{compiler}\n".encode())
-    for path in FRAGMENTS:
+    for path in fragments(series):
         key.update(path.read_bytes())
     return key.hexdigest()
 
@@ -62,7 +67,7 @@ def find(series):
     except (OSError, ValueError):
         return None
     root = paths.CACHE / "debug-kernel" / data["key"]
-    if data["recipe"] != recipe() or not (root / "complete").exists():
+    if data["recipe"] != recipe(series) or not (root / "complete").exists():
         return None
     return as_kernel(series, root, data["release"], data["version"])
 
@@ -74,7 +79,7 @@ def fetch(series):
         stdin=subprocess.DEVNULL).stdout.strip())
     if not (source / "Makefile").exists():
         raise LabError(f"there is no source for the {series} kernel; the reason is above")
-    version, how = source.name, recipe()
+    version, how = source.name, recipe(series)
     key = hashlib.sha256(f"{version}\n{how}".encode()).hexdigest()[:16]
     base = paths.CACHE / "debug-kernel"
     root = base / key
@@ -102,10 +107,10 @@ def make(series, source, root):
     env = dict(os.environ, ARCH="x86_64", LC_ALL="C")
     command = ["make", "-C", source, f"O={out}", "ARCH=x86_64", f"LOCALVERSION={LOCALVERSION}",
                f"-j{os.cpu_count() or 1}"]
-    text = run(["scripts/kconfig/merge_config.sh", "-n", "-O", out, *FRAGMENTS],
+    text = run(["scripts/kconfig/merge_config.sh", "-n", "-O", out, *fragments(series)],
                f"configuring the {series} kernel", cwd=source, env=env)
-    gone = unknown_options(source) if series == "newest" else ()
-    check_options((out / ".config").read_text(), text, gone)
+    gone = unknown_options(source, series) if series == "newest" else ()
+    check_options(series, (out / ".config").read_text(), text, gone)
     say(f"building the {series} kernel, which takes long the first time ...")
     compile_all([*command, "bzImage", "modules"], root / "build.log", begin)
     with Step(f"installing the {series} kernel into the cache"):
@@ -120,9 +125,9 @@ def make(series, source, root):
     say(f"the {series} kernel {release} is built: {time.monotonic() - begin:.0f} s")
 
 
-def unknown_options(source):
+def unknown_options(source, series):
     """Options of the fragments that the kernel in SOURCE does not have (any more)."""
-    wanted = {name for path in FRAGMENTS
+    wanted = {name for path in fragments(series)
               for name in re.findall(r"(?m)^CONFIG_(\w+)=", path.read_text())}
     text = run(["grep", "-rhoE", "--include=Kconfig*", r"^\s*(menu)?config\s+[A-Z0-9_]+", source],
                "looking for its options")
@@ -132,14 +137,14 @@ def unknown_options(source):
     return [f"CONFIG_{name}" for name in gone]
 
 
-def check_options(config, said, gone):
+def check_options(series, config, said, gone):
     """
     Every option of the fragments but those that are GONE is as they ask, or a LabError that
     names the others.
     """
     have = dict(re.findall(r"(?m)^(CONFIG_\w+)=(.*)$", config))
     wrong = []
-    for path in FRAGMENTS:
+    for path in fragments(series):
         text = path.read_text()
         wanted = re.findall(r"(?m)^(CONFIG_\w+)=(.*)$", text)
         wanted += [(name, "n") for name in re.findall(r"(?m)^# (CONFIG_\w+) is not set$", text)]

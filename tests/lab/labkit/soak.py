@@ -76,7 +76,7 @@ class Soak:
     def test_of(self, life):
         """What the runner must know (see catalog.Test)."""
         test = catalog.choose(["soak"])[0]
-        test.commands = [f"/tests/soak {self.args.seed} {life}"]
+        test.args = f"{self.args.seed} {life}"
         # What a host's kernel keeps after so much traffic is no leak; kmemleak knows better.
         test.leak = 0
         return test
