@@ -19,6 +19,7 @@
 
 #define LIMIT_MS	(20000 * lab_slow())
 #define SLOW_BANDWIDTH	65536		/* the least there is */
+#define LAST_BYTES	SLOW_BANDWIDTH	/* a second's worth, and less than a word of pages */
 #define LASTS_BYTES	(GUEST_COLD_END - GUEST_COLD)	/* half a minute of that */
 #define DOWNTIME_NS	2000000000000ULL	/* any will do: passes come with a rest between */
 
@@ -152,26 +153,38 @@ static int set_bandwidth(struct gvmm *v, uint64_t limit)
 	return ferry_session_limits(v->s, &l, sizeof(l));
 }
 
+/* Senders have taken all that is dirty, and are at the last of it. */
+static bool all_taken(struct gvmm *v)
+{
+	struct kvm_ferry_stats st = { .size = sizeof(st) };
+
+	return poll_until(!ferry_session_stats(v->s, &st, sizeof(st)) && !st.out_ram_remaining);
+}
+
+/*
+ * What is reported behind the place where a pass is waits for the next one, which will be
+ * the final pass: FINAL comes while that pass sends its last few pages, for a second.
+ */
+static int leave_for_final(struct gvmm *v)
+{
+	int err = ferry_session_sync_rings(v->s, NULL);
+
+	if (!err && !all_taken(v))
+		tap_bail("a guest that stands still goes on getting dirty");
+	err = err ?: set_bandwidth(v, SLOW_BANDWIDTH);
+	err = err ?: ferry_session_report_range(v->s, 0, GUEST_COLD_END - LAST_BYTES, LAST_BYTES);
+	if (!err && !all_taken(v))
+		tap_bail("the pass before the final one does not begin");
+	return err ?: ferry_session_report_range(v->s, 0, GUEST_COLD, LASTS_BYTES);
+}
+
 static int begin_final(struct gvmm *v, bool lasts)
 {
-	struct kvm_ferry_event e;
-	int err = 0;
+	int err;
 
 	guest_pause(&v->guest);
 	guest_save(&v->guest, &v->state);
-	if (lasts) {
-		/*
-		 * After a pass that has left nothing comes a rest. What is reported in it is
-		 * for the final pass.
-		 */
-		ferry_session_event(v->s, &e, sizeof(e));
-		err = ferry_session_report_range(v->s, 0, GUEST_COLD, PAGE);
-		pair_wait(v->s, KVM_FERRY_EVENT_CONVERGED);
-		if (!err)
-			err = set_bandwidth(v, SLOW_BANDWIDTH);
-		if (!err)
-			err = ferry_session_report_range(v->s, 0, GUEST_COLD, LASTS_BYTES);
-	}
+	err = lasts ? leave_for_final(v) : 0;
 	return err ? err : begin(v, &v->final, call_final);
 }
 
