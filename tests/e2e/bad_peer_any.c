@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lab: sources=bad_wire.c,bad_call.c,pair.c,tap.c timeout=180
+ * lab: sources=bad_wire.c,bad_call.c,pair.c,tap.c timeout=180 leak=8192
  *
  * A peer that speaks well up to a point, and then says any message with any field
  * wrong: every type, in every state, from both sides, each field of its header and its
@@ -33,6 +33,7 @@
 #define GARBAGE		(48 << 10)
 #define NR_STATES	5
 #define HEADER_FIELDS	5
+#define TYPE_FIELD	2	/* the second one; 0 is none */
 #define MAX_FIELDS	9
 #define LEAST		60	/* cases that are tried however long they take */
 #define STRIDE		61	/* shares no factor with the number of cases */
@@ -224,11 +225,14 @@ static void source_up_to(struct peer *p, enum kvm_ferry_state state, pthread_t *
 
 /* --- a case -------------------------------------------------------------- */
 
-/* The one message that moves the guest, as it must be. */
+/* The one message that moves the guest, as it must be: also READY whose type has become COMMIT. */
 static bool moves(const struct one *c)
 {
-	return c->state == KVM_FERRY_STATE_COMMITTING && !c->field &&
-	       c->type == (c->role == KVM_FERRY_SINK ? W_COMMIT : W_COMMIT_ACK);
+	uint16_t type = c->field == TYPE_FIELD ? c->type ^ c->wrong : c->type;
+
+	return c->state == KVM_FERRY_STATE_COMMITTING && (!c->field || c->field == TYPE_FIELD) &&
+	       !types[c->type].length &&
+	       type == (c->role == KVM_FERRY_SINK ? W_COMMIT : W_COMMIT_ACK);
 }
 
 static bool right_end(const struct one *c, uint32_t state)
