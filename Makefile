@@ -90,6 +90,12 @@ fuzz-ioctl: /usr/bin/python3
 	$(LAB) run -v --kernel $(or $(KERNEL),6.12) --timeout 1200 \
 		--args "$(or $(SEED),$(shell date +%s)) $(or $(TIMES),10)" fuzz_ioctl
 
+qemu: /usr/bin/python3
+	$(LAB) qemu
+
+test-qemu: /usr/bin/python3
+	$(LAB) test-qemu
+
 demo: /usr/bin/python3
 	$(LAB) demo
 
@@ -116,6 +122,8 @@ help:
 	@echo "make test          everything that is tested, with all its set-up"
 	@echo "make test-debug    the tests in emulated hosts on a 6.12 with KASAN, lockdep, kmemleak ..."
 	@echo "make test-newest   the same on the newest kernel of the distribution's unstable suite"
+	@echo "make qemu          the distribution's QEMU with our patches (userspace/qemu), in the cache"
+	@echo "make test-qemu     guests of that QEMU move, in emulated hosts"
 	@echo "make check         only the lints;  make kunit: only the unit tests"
 	@echo "make fuzz          hostile bytes and hostile peers, SECONDS=60 long (clang's libFuzzer)"
 	@echo "make fuzz-ioctl    hostile callers in an emulated host: SEED= (another each time) TIMES=10 KERNEL=6.12"
@@ -130,4 +138,4 @@ help:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -q -y --no-install-recommends python3
 
 .PHONY: all modules userspace install install-module install-userspace dkms-install dkms-remove \
-	setup check kunit model test test-debug test-newest fuzz fuzz-ioctl demo bench soak clean help
+	setup check kunit model test test-debug test-newest qemu test-qemu fuzz fuzz-ioctl demo bench soak clean help

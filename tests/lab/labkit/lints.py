@@ -191,7 +191,8 @@ def lint_spdx():
                 path.name.startswith("COPYING") or path.suffix in (".md", ".json") or \
                 "corpus" in path.parts:     # bytes, some of them by chance no binary ones
             continue
-        head = path.read_bytes()[:400]
+        # A patch begins with what it is for.
+        head = path.read_bytes()[:2000 if path.suffix == ".patch" else 400]
         if b"\0" not in head and b"SPDX-License-Identifier" not in head:
             lines.append(f"{name(path)}: no SPDX-License-Identifier line")
     return lines
