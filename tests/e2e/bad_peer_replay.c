@@ -25,11 +25,6 @@ static void *ask_final(void *arg)
 	return (void *)(long)ferry_session_final(((struct peer *)arg)->s);
 }
 
-static void *ask_commit(void *arg)
-{
-	return (void *)(long)ferry_session_commit(((struct peer *)arg)->s);
-}
-
 /* --- the peer is the source ---------------------------------------------- */
 
 /* One number back: what is sent next has the number of what was sent last. */
@@ -210,35 +205,14 @@ static void try(const struct row *r)
 static void commit_twice(void)
 {
 	static struct peer p;
-	pthread_t thread;
-	uint8_t bytes[16];
-	bool last;
-	void *err;
 
 	memset(&p, 0, sizeof(p));
 	peer_open(&p, KVM_FERRY_SINK, 1, PATIENT, false);
 	peer_start(&p);
-	source_connect(&p);
-	wire_send(&p.control, W_FINAL, body, body_pass(body, 1, 0));
-	source_pass(&p, 1);
-	wire_send(&p.control, W_PAUSED, NULL, 0);
-	put32(body, 1);
-	put32(body + 4, 2);
-	memcpy(body + 8, "st", 2);
-	wire_send(&p.control, W_STATE, body, 10);
-	await_state(ferry_session_fd(p.s), KVM_FERRY_STATE_PAUSED);
-	/* The bytes may be there a moment before the mark of the last. */
-	do {
-		if (ferry_session_recv_state(p.s, bytes, sizeof(bytes), &last) < 0)
-			tap_bail("state: %s", ferry_session_error(p.s));
-	} while (!last);
-	pthread_create(&thread, NULL, ask_commit, &p);
-	if (wire_recv(&p.control) != W_READY)
-		tap_bail("no READY came: %s", ferry_session_error(p.s));
+	source_until_ready(&p);
 	wire_send(&p.control, W_COMMIT, NULL, 0);
 	wire_send(&p.control, W_COMMIT, NULL, 0);
-	pthread_join(thread, &err);
-	tap_check(!err && pair_stats(p.s).out_state == KVM_FERRY_STATE_DONE,
+	tap_check(!peer_commit(&p) && pair_stats(p.s).out_state == KVM_FERRY_STATE_DONE,
 		  "COMMIT twice: the sink owns the guest, once");
 	tap_check(wire_recv(&p.control) == W_COMMIT_ACK && !wire_recv(&p.control),
 		  "and answers once, and says nothing behind it");
@@ -248,26 +222,14 @@ static void commit_twice(void)
 static void commit_ack_twice(void)
 {
 	static struct peer p;
-	pthread_t thread;
-	void *err;
 
 	memset(&p, 0, sizeof(p));
 	peer_open(&p, KVM_FERRY_SOURCE, 1, PATIENT, false);
 	peer_start(&p);
-	sink_until(&p, KVM_FERRY_STATE_PAUSED);
-	ferry_session_send_state(p.s, "state", 5, true);
-	do {
-		if (!sink_serve(&p, W_STATE))
-			tap_bail("no state came: %s", ferry_session_error(p.s));
-	} while (!p.control.body[0]);
-	wire_send(&p.control, W_READY, NULL, 0);
-	pthread_create(&thread, NULL, ask_commit, &p);
-	if (wire_recv(&p.control) != W_COMMIT)
-		tap_bail("no COMMIT came: %s", ferry_session_error(p.s));
+	sink_until_commit(&p);
 	wire_send(&p.control, W_COMMIT_ACK, NULL, 0);
 	wire_send(&p.control, W_COMMIT_ACK, NULL, 0);
-	pthread_join(thread, &err);
-	tap_check(!err && pair_stats(p.s).out_state == KVM_FERRY_STATE_DONE && !wire_recv(&p.control),
+	tap_check(!peer_commit(&p) && pair_stats(p.s).out_state == KVM_FERRY_STATE_DONE && !wire_recv(&p.control),
 		  "COMMIT_ACK twice: the source has given the guest away");
 	peer_close(&p);
 }

@@ -6,7 +6,6 @@
  * doubt: none of them changes who has the guest. (bad_state has the other states.)
  */
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -95,33 +94,16 @@ static void try_all(const struct peer *p, const struct row *r, enum column col)
 	tap_check(pair_stats(p->s).out_state == state, "the state is the same after all of that");
 }
 
-static void *ask_commit(void *p)
-{
-	return (void *)(long)ferry_session_commit(((struct peer *)p)->s);
-}
-
 static void at_the_source(void)
 {
 	static struct peer p;
-	pthread_t thread;
-	void *err;
 
 	peer_open(&p, KVM_FERRY_SOURCE, 1, PATIENT, false);
 	peer_start(&p);
-	sink_until(&p, KVM_FERRY_STATE_PAUSED);
-	ferry_session_send_state(p.s, "state", 5, true);
-	do {
-		if (!sink_serve(&p, W_STATE))
-			tap_bail("no state came: %s", ferry_session_error(p.s));
-	} while (!p.control.body[0]);
-	wire_send(&p.control, W_READY, NULL, 0);
-	pthread_create(&thread, NULL, ask_commit, &p);
-	if (wire_recv(&p.control) != W_COMMIT)
-		tap_bail("no COMMIT came: %s", ferry_session_error(p.s));
+	sink_until_commit(&p);
 	try_all(&p, source_rows, COMMITTING);
 	shutdown(p.control.fd, SHUT_RDWR);
-	pthread_join(thread, &err);
-	tap_check((long)err == -EINPROGRESS, "without an answer COMMIT gives EINPROGRESS: %s",
+	tap_check(peer_commit(&p) == -EINPROGRESS, "without an answer COMMIT gives EINPROGRESS: %s",
 		  ferry_session_error(p.s));
 	try_all(&p, source_rows, IN_DOUBT);
 	tap_check(!ferry_session_abort(p.s) &&
@@ -133,32 +115,13 @@ static void at_the_source(void)
 static void at_the_sink(void)
 {
 	static struct peer p;
-	uint8_t body[16];
-	pthread_t thread;
-	bool last = false;
-	void *err;
 
 	peer_open(&p, KVM_FERRY_SINK, 1, PATIENT, false);
 	peer_start(&p);
-	source_connect(&p);
-	wire_send(&p.control, W_FINAL, body, body_pass(body, 1, 0));
-	source_pass(&p, 1);
-	wire_send(&p.control, W_PAUSED, NULL, 0);
-	memset(body, 0, sizeof(body));
-	put32(body, 1);
-	wire_send(&p.control, W_STATE, body, 8);
-	await_state(ferry_session_fd(p.s), KVM_FERRY_STATE_PAUSED);
-	do {
-		if (ferry_session_recv_state(p.s, bytes, sizeof(bytes), &last) < 0)
-			tap_bail("state: %s", ferry_session_error(p.s));
-	} while (!last);
-	pthread_create(&thread, NULL, ask_commit, &p);
-	if (wire_recv(&p.control) != W_READY)
-		tap_bail("no READY came: %s", ferry_session_error(p.s));
+	source_until_ready(&p);
 	try_all(&p, sink_rows, COMMITTING);
 	wire_send(&p.control, W_COMMIT, NULL, 0);
-	pthread_join(thread, &err);
-	tap_check(!err && pair_stats(p.s).out_state == KVM_FERRY_STATE_DONE,
+	tap_check(!peer_commit(&p) && pair_stats(p.s).out_state == KVM_FERRY_STATE_DONE,
 		  "then COMMIT comes, and the sink owns the guest");
 	peer_close(&p);
 }

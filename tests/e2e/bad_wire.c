@@ -394,3 +394,55 @@ void sink_until(struct peer *p, enum kvm_ferry_state state)
 	if (err)
 		tap_bail("FINAL failed: %s", ferry_session_error(p->s));
 }
+
+static void *ask_commit(void *arg)
+{
+	return (void *)(long)ferry_session_commit(((struct peer *)arg)->s);
+}
+
+void sink_until_commit(struct peer *p)
+{
+	sink_until(p, KVM_FERRY_STATE_PAUSED);
+	if (ferry_session_send_state(p->s, "state", 5, true))
+		tap_bail("state: %s", ferry_session_error(p->s));
+	do {
+		if (!sink_serve(p, W_STATE))
+			tap_bail("no state came: %s", ferry_session_error(p->s));
+	} while (!p->control.body[0]);
+	wire_send(&p->control, W_READY, NULL, 0);
+	pthread_create(&p->commit, NULL, ask_commit, p);
+	if (wire_recv(&p->control) != W_COMMIT)
+		tap_bail("no COMMIT came: %s", ferry_session_error(p->s));
+}
+
+void source_until_ready(struct peer *p)
+{
+	uint8_t body[16] = {}, bytes[16];
+	bool last = false;
+
+	source_connect(p);
+	wire_send(&p->control, W_FINAL, body, body_pass(body, 1, 0));
+	source_pass(p, 1);
+	wire_send(&p->control, W_PAUSED, NULL, 0);
+	put32(body, 1);
+	put32(body + 4, 2);
+	memcpy(body + 8, "st", 2);
+	wire_send(&p->control, W_STATE, body, 10);
+	await_state(ferry_session_fd(p->s), KVM_FERRY_STATE_PAUSED);
+	/* The bytes may be there a moment before the mark of the last. */
+	do {
+		if (ferry_session_recv_state(p->s, bytes, sizeof(bytes), &last) < 0)
+			tap_bail("state: %s", ferry_session_error(p->s));
+	} while (!last);
+	pthread_create(&p->commit, NULL, ask_commit, p);
+	if (wire_recv(&p->control) != W_READY)
+		tap_bail("no READY came: %s", ferry_session_error(p->s));
+}
+
+long peer_commit(struct peer *p)
+{
+	void *err;
+
+	pthread_join(p->commit, &err);
+	return (long)err;
+}

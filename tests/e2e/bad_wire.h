@@ -57,6 +57,7 @@ struct wire {
  * @filled: bytes of the region that are filled before the start, the rest is a
  *	hole; 0: all
  * @final: thread that is in KVM_FERRY_FINAL
+ * @commit: thread that is in KVM_FERRY_COMMIT
  */
 struct peer {
 	struct ferry_device *dev;
@@ -72,6 +73,7 @@ struct peer {
 	bool acks;
 	size_t filled;
 	pthread_t final;
+	pthread_t commit;
 };
 
 /* A session with one region and @channels data channels, and not started. */
@@ -121,5 +123,11 @@ bool sink_serve(struct peer *p, uint16_t type);
 void sink_take(struct peer *p, uint16_t type);
 /* As a good sink up to this state of the source: LIVE, FINAL, PAUSED. */
 void sink_until(struct peer *p, enum kvm_ferry_state state);
+/* As a good sink until COMMIT was heard, which the session now wants to be answered. */
+void sink_until_commit(struct peer *p);
+/* As a good source until the session has said READY, and waits for COMMIT. */
+void source_until_ready(struct peer *p);
+/* What KVM_FERRY_COMMIT came to after one of these: 0 or a negative errno. */
+long peer_commit(struct peer *p);
 
 #endif
