@@ -208,19 +208,12 @@ static void source_up_to(struct peer *p, enum kvm_ferry_state state, pthread_t *
 			tap_bail("no HELLO came: %s", ferry_session_error(p->s));
 		return;
 	}
-	sink_until(p, state < KVM_FERRY_STATE_PAUSED ? state : KVM_FERRY_STATE_PAUSED);
-	if (state < KVM_FERRY_STATE_COMMITTING)
+	if (state < KVM_FERRY_STATE_COMMITTING) {
+		sink_until(p, state);
 		return;
-	if (ferry_session_send_state(p->s, "text", 4, true))
-		tap_bail("state: %s", ferry_session_error(p->s));
-	do {
-		if (!sink_serve(p, W_STATE))
-			tap_bail("no state came: %s", ferry_session_error(p->s));
-	} while (!p->control.body[0]);
-	wire_send(&p->control, W_READY, NULL, 0);
-	pthread_create(commit, NULL, ask_commit, p);
-	if (wire_recv(&p->control) != W_COMMIT)
-		tap_bail("no COMMIT came: %s", ferry_session_error(p->s));
+	}
+	sink_until_commit(p);
+	*commit = p->commit;
 }
 
 /* --- a case -------------------------------------------------------------- */
