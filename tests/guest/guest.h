@@ -18,6 +18,7 @@
 #define GUEST_PAGE	4096
 #define GUEST_WORDS	(GUEST_PAGE / sizeof(uint64_t))
 #define GUEST_MAX_CPUS	64
+#define MIB_PAGES	((1 << 20) / GUEST_PAGE)
 
 struct guest_params {
 	const char *load;
@@ -51,6 +52,16 @@ void shout(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 uint64_t now_ns(void);
 void start_thread(void *(*fn)(void *), unsigned int cpu, const char *name, int fifo);
+
+/* params.c */
+void read_params(void);
+/* The value of ferry.NAME=, up to the next blank; false if it is not there. */
+bool find_param(const char *name, char *value, size_t size);
+/* The same of a number; GUEST_UNLIMITED is "max". */
+uint64_t number_param(const char *name, uint64_t otherwise);
+
+/* modules.c: loads what the initrd carries, in /modules. */
+void modules_load(void);
 
 /* pattern.c */
 uint64_t mix(uint64_t x);

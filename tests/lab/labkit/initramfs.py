@@ -98,16 +98,21 @@ def unpacked_module(path):
     return lzma.decompress(data) if path.suffix == ".xz" else data
 
 
-def kernel_modules(kernel):
-    """{path in the host: bytes}: the modules, their dependencies, depmod's tables."""
+def module_files(kernel, names):
+    """The files of the modules NAMES and of all that they need, in the order of loading."""
     wanted = []
-    for name in module_names():
+    for name in names:
         out = subprocess.run(["modprobe", "-d", str(kernel.root), "-S", kernel.release,
                               "--show-depends", "--ignore-install", name],
                              capture_output=True, text=True, check=False)
         for line in out.stdout.splitlines():
             if line.startswith("insmod ") and line.split()[1] not in wanted:
                 wanted.append(line.split()[1])
+    return [pathlib.Path(path) for path in wanted]
+
+
+def kernel_modules(kernel):
+    """{path in the host: bytes}: the modules, their dependencies, depmod's tables."""
     files = {}
     with tempfile.TemporaryDirectory() as tmp:
         root = pathlib.Path(tmp)
@@ -117,8 +122,7 @@ def kernel_modules(kernel):
             target.parent.mkdir(parents=True, exist_ok=True)
             if (kernel.modules / name).exists():
                 shutil.copy(kernel.modules / name, target)
-        for path in wanted:
-            path = pathlib.Path(path)
+        for path in module_files(kernel, module_names()):
             inside = path.relative_to(kernel.modules) if path.is_relative_to(kernel.modules) \
                 else pathlib.Path(str(path).split(f"/{kernel.release}/", 1)[1])
             target = root / prefix / str(inside).removesuffix(".xz")
