@@ -11,7 +11,8 @@ import types
 
 from . import build, catalog, faults, initramfs, kernels, paths, verdict
 from .ui import LabError, say
-from .vm import Host, HostDied, Relay, cable
+from .net import Cable
+from .vm import Host, HostDied, Relay
 
 KEEP_RUNS = 12
 SPLIT = 8               # tests that need the same, from which on they may be spread over boots
@@ -43,33 +44,40 @@ class Boot:
     live = set()
 
     def __init__(self, directory, series, hosts=1, cpus=2, mem=1024, root=False, cmdline="",
-                 module=None, on_output=None, files=None):
+                 module=None, on_output=None, files=None, net=Cable, disk=0):
+        """NET makes what joins two hosts; DISK is the size in MiB of one that all of them see."""
         directory.mkdir(parents=True, exist_ok=True)
         kernel = kernels.get(series)
         guest = kernels.get("6.12")
         image = initramfs.assemble(kernel, guest, directory, module, files)
         self.relay, self.hosts, self.slowness = Relay(), [], kernel.slowness
+        self.disk = directory / "disk"
         self.live.add(self)
-        ends = cable() if hosts == 2 else (None,)
+        between = None
         try:
+            between = net() if hosts == 2 else None
+            if disk:
+                with open(self.disk, "wb") as file:
+                    file.truncate(disk << 20)
             for number in range(1, hosts + 1):
                 self.hosts.append(Host(kernel, image, directory, number, cpus, mem, self.relay,
-                                       ends[number - 1], root, on_output, cmdline))
+                                       between, root, on_output, cmdline,
+                                       self.disk if disk else None))
             for host in self.hosts:
                 host.wait_up()
         except BaseException:
             self.close()
             raise
         finally:
-            for end in ends:
-                if end:
-                    end.close()
+            if between:
+                between.close()
             image.unlink(missing_ok=True)
 
     def close(self):
         self.live.discard(self)
         for host in self.hosts:
             host.close()
+        self.disk.unlink(missing_ok=True)
 
 
 def run_one(boot, test, series, number):

@@ -69,7 +69,7 @@ class Host:
     """A running emulated host. Always close() it."""
 
     def __init__(self, kernel, initramfs, directory, number=1, cpus=2, mem=1024, relay=None,
-                 net=None, share_root=False, on_output=None, cmdline=""):
+                 net=None, share_root=False, on_output=None, cmdline="", disk=None):
         self.kernel, self.number, self.directory = kernel, number, directory
         self.on_output = on_output
         self.console_log = directory / f"console{number}.log"
@@ -113,9 +113,13 @@ class Host:
             cmd += ["-chardev", f"socket,id={name},fd={theirs.fileno()}",
                     "-device", f"virtserialport,chardev={name},name=lab.{name}"]
         if net is not None:
-            fds.append(net.fileno())
-            cmd += ["-netdev", f"socket,id=net,fd={net.fileno()}", "-device",
-                    f"virtio-net-pci,netdev=net,mac=52:54:00:77:00:0{number},host_mtu=9000"]
+            fd, words = net.plug(number)
+            fds.append(fd)
+            cmd += words
+        if disk is not None:
+            # Like a LUN of a storage network: both hosts see the same, and nobody locks it.
+            cmd += ["-drive", f"file={disk},if=none,id=disk,format=raw,file.locking=off",
+                    "-device", "virtio-blk-pci,drive=disk,share-rw=on,serial=shared"]
         if share_root:
             cmd += ["-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,"
                     "multidevs=remap"]
@@ -280,8 +284,3 @@ def accel_kvm():
     if not _KVM:
         _KVM.append(os.environ.get("LAB_ACCEL", "") != "tcg" and accel.probe())
     return _KVM[0]
-
-
-def cable():
-    """The two ends of a network cable between two hosts."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
