@@ -96,8 +96,8 @@ def build_tests():
     """Compile tests/e2e/*.c into build/tests."""
     out = paths.BUILD / "tests"
     out.mkdir(parents=True, exist_ok=True)
-    programs = {p: c_header(p) or {} for p in sorted([*paths.E2E.glob("*.c"),
-                                                *paths.SELFTEST.glob("*.c")])}
+    programs = {p: c_header(p) or {} for p in sorted(
+        [*paths.E2E.glob("*.c"), *paths.SELFTEST.glob("*.c"), *paths.QEMU.glob("*.c")])}
     names = {p.stem for p in programs}
     parts = {name for s in programs.values() for name in s.get("sources", "").split(",") if name}
     library = paths.BUILD / "user" / "libferry.a"

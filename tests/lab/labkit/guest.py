@@ -10,14 +10,14 @@ VERSION = 1     # raise it when the archive changes shape
 
 def modules(series="6.12"):
     """
-    The path of build/guest/modules.cpio, made now or before: the drivers of the
+    The path of build/qemu/modules.cpio, made now or before: the drivers of the
     stock kernel of SERIES, plain files in the order of loading.
 
     It comes in front of initrd.cpio.gz (a plain archive must begin at a multiple
     of four bytes, a compressed one need not): "cat modules.cpio initrd.cpio.gz".
     """
     kernel = kernels.get(series)
-    target = paths.BUILD / "guest" / "modules.cpio"
+    target = paths.BUILD / "qemu" / "modules.cpio"
     stamp = target.with_name(".modules.cpio.key")
     key = f"{VERSION} {kernel.release} {kernel.version} {' '.join(NAMES)}\n".encode()
     with paths.locked(target.with_name(".modules.cpio.lock")):

@@ -8,6 +8,7 @@ import pathlib
 TOP = pathlib.Path(__file__).resolve().parents[3]
 LAB = TOP / "tests" / "lab"
 E2E = TOP / "tests" / "e2e"
+QEMU = TOP / "tests" / "qemu"
 SELFTEST = LAB / "selftest"
 BUILD = TOP / "build"
 RUNS = BUILD / "lab"

@@ -4,17 +4,29 @@ import pathlib
 import subprocess
 import types
 
-from . import build, paths, runner, setup, verdict
+from . import build, guest, kernels, paths, runner, setup, verdict
 from .ui import LabError, say
 
-SOURCES = paths.TOP / "tests" / "qemu"
+SOURCES = paths.QEMU
 VERSION = "7.2"
 # What a q35 machine with a VGA needs; the packages are those of the lab's own QEMU.
 FIRMWARE = ("/usr/share/seabios/bios-256k.bin", "/usr/share/seabios/vgabios-stdvga.bin",
-            "/usr/share/qemu/kvmvapic.bin", "/usr/share/qemu/linuxboot_dma.bin")
-LIMIT = 400             # seconds a host
-MEM = 1500              # MiB a host: two guests
-LEAK = 16384            # KiB: what they leave in the host's caches
+            "/usr/share/qemu/kvmvapic.bin", "/usr/share/qemu/linuxboot_dma.bin",
+            "/usr/lib/ipxe/qemu/efi-virtio.rom")
+LEAK = 16384            # KiB: what they leave in a host's caches
+DISK = 64               # MiB of the disk that both hosts see
+
+
+def scenario(name, hosts, timeout, words):
+    """What the runner must know (see catalog.Test)."""
+    return types.SimpleNamespace(
+        name=f"qemu {name}", hosts=hosts, timeout=timeout, leak=LEAK, module="yes", taps=False,
+        dmesg_allowed="", expect="", commands=[f"sh /tests/{words}"] * hosts)
+
+
+# One host: 1500 MiB, two guests. Two hosts: 1024 MiB each, one guest.
+ALL = (scenario("moves", 1, 400, "moves.sh"), scenario("hosts", 2, 500, "hosts.sh 5 all"))
+SHORT = (scenario("there and back", 2, 300, "hosts.sh 1"),)
 
 
 def built(stock=False):
@@ -28,15 +40,23 @@ def built(stock=False):
     return path
 
 
-def moves(series, directory, program):
-    """The result of tests/qemu/moves.sh on a kernel."""
-    test = types.SimpleNamespace(
-        name="qemu moves", hosts=1, timeout=LIMIT, leak=LEAK, module="yes", taps=False,
-        dmesg_allowed="", expect="", commands=["sh /tests/moves.sh"])
-    files = {"usr/bin/qemu-system-x86_64": program, "tests/moves.sh": SOURCES / "moves.sh",
-             **{f"qemu/{pathlib.Path(p).name}": pathlib.Path(p).resolve() for p in FIRMWARE}}
+def files(stock):
+    """{path in the host: file}: the programs, the scripts, the firmware."""
+    wanted = {"usr/bin/qemu-system-x86_64": built(), "guest/modules.cpio": guest.modules(),
+              **{f"qemu/{pathlib.Path(p).name}": pathlib.Path(p).resolve() for p in FIRMWARE}}
+    if stock:
+        wanted["usr/bin/qemu-stock"] = built(stock=True)
+    for script in SOURCES.glob("*.sh"):
+        wanted[f"tests/{'qemu' if script.stem == 'lib' else script.stem}.sh"] = script
+    return wanted
+
+
+def run_scenario(test, series, directory, wanted):
+    """The result of TEST on a kernel."""
     try:
-        boot = runner.Boot(directory / series, series, cpus=1, mem=MEM, files=files)
+        boot = runner.Boot(directory / series / test.name.replace(" ", "-"), series, test.hosts,
+                           cpus=1, mem=1500 if test.hosts == 1 else 1024, files=wanted,
+                           disk=DISK)
         try:
             result, _ = runner.run_one(boot, test, series, 1)
         finally:
@@ -47,18 +67,25 @@ def moves(series, directory, program):
     return result
 
 
-def check(series):
+def check(series, short=False, only=""):
     """Returns the exit status."""
     setup.setup(series)
-    program = built()
+    if not kernels.find("6.12"):
+        setup.setup(["6.12"])       # the guest's kernel
+    scenarios = [t for t in (SHORT if short else ALL) if only in t.name]
+    if not scenarios:
+        raise LabError(f"there is no scenario named {only}; there is: "
+                       f"{', '.join(t.name for t in ALL)}")
+    wanted = files(stock=not short)
     say("building ...")
     build.build(series)
     directory = runner.new_run()
     passed = failed = 0
     for one in series:
-        result = moves(one, directory, program)
-        runner.show(result, verbose=True)
-        passed += result.passed
-        failed += result.failed
+        for test in scenarios:
+            result = run_scenario(test, one, directory, wanted)
+            runner.show(result, verbose=True)
+            passed += result.passed
+            failed += result.failed
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed or not passed else 0

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh disable=SC3045
+# Guests of QEMU, and what is asked of them over QMP: ". /tests/qemu.sh".
+# shellcheck source=/dev/null
+. /tests/lib.sh
+require qemu-system-x86_64 qmp /guest/bzImage /guest/initrd.cpio.gz /guest/cmdline.q35 /guest/modules.cpio /qemu
+
+lines() { tr -d '\r' <"$1" 2>/dev/null | grep -c '^FERRY-GUEST seq='; }
+says_more() { [ "$(lines "$1")" -gt "$2" ]; }
+# value LOG KEY: of the last report; seq_of LOG head|tail: the first report's number, or the last's
+value() { tr -d '\r' <"$1" | sed -n "s/^FERRY-GUEST seq=.* $2=\([0-9.]*\).*/\1/p" | tail -n 1; }
+seq_of() { tr -d '\r' <"$1" | sed -n 's/^FERRY-GUEST seq=\([0-9]*\) .*/\1/p' | "$2" -n 1; }
+
+# start NAME [OPTIONS OF QEMU]: a q35 machine. Files NAME.log (the console), .err, .pid, .qmp.
+# From the environment: PROGRAM, MEMORY (memory-backend-KIND[,OPTIONS] of the guest's RAM),
+# RING (options of -accel kvm), MIB and CPUS of the guest, TELL (words for the guest)
+start()
+{
+	st_name=$1
+	shift
+	st_mib=${MIB:-160}
+	rm -f "$st_name".*
+	mkfifo "$st_name.serial.in" "$st_name.serial.out" || fail "no fifos"
+	cat /guest/modules.cpio /guest/initrd.cpio.gz >"$st_name.initrd" || fail "no initrd"
+	cat "$st_name.serial.out" >"$st_name.log" &
+	"${PROGRAM:-qemu-system-x86_64}" -L /qemu -name "$st_name" \
+		-accel "kvm${RING-,dirty-ring-size=4096}" \
+		-machine pc-q35-7.2,memory-backend=pc.ram \
+		-object "memory-backend-${MEMORY:-ram},id=pc.ram,size=${st_mib}M" \
+		-cpu host -m "$st_mib" -smp "${CPUS:-2}" -nodefaults -no-user-config -display none \
+		-device VGA -serial "pipe:$st_name.serial" -qmp "unix:$st_name.qmp,server=on,wait=off" \
+		-kernel /guest/bzImage -initrd "$st_name.initrd" \
+		-append "$(cat /guest/cmdline.q35) ${TELL-ferry.load=light ferry.mem=48}" "$@" \
+		</dev/null >"$st_name.err" 2>&1 &
+	echo $! >"$st_name.pid"
+	wait_for 30 answers "$st_name"
+	rm "$st_name.initrd"
+}
+
+answers() { [ -S "$1.qmp" ] && ask "$1" query-status >/dev/null; }
+pid_of() { cat "$1.pid"; }
+
+# ask NAME COMMAND [ARGUMENTS]: prints what QEMU returns
+ask() { qmp "$1.qmp" "$2" "{${3:-}}"; }
+must() { ask "$@" >must.txt 2>&1 || fail "$*: $(cat must.txt)"; }
+
+refused()	# NAME WORDS COMMAND ARGUMENTS
+{
+	if re_answer=$(ask "$1" "$3" "$4" 2>&1); then
+		fail "$3 $4 was taken"
+	fi
+	case $re_answer in
+	*"$2"*) echo "ok: refused: ${re_answer#qmp: }" ;;
+	*) fail "$3 $4 gave: $re_answer" ;;
+	esac
+}
+
+# order NAME COMMAND ANSWER: a command for the guest itself, and what it must say to it
+order()
+{
+	or_before=$(grep -c "$3" "$1.log")
+	echo "$2" 1<>"$1.serial.in"
+	wait_for 60 said_again "$1.log" "$3" "$or_before"
+	tr -d '\r' <"$1.log" | grep "$3" | tail -n 1
+}
+said_again() { [ "$(grep -c "$2" "$1")" -gt "$3" ]; }
+
+capability() { echo "\"capabilities\":[{\"capability\":\"$1\",\"state\":$2}]"; }
+status() { ask "$1" query-migrate | sed -n 's/.*"status":"\([a-z-]*\)".*/\1/p'; }
+is() { [ "$(status "$1")" = "$2" ]; }
+over() { case $(status "$1") in completed | failed | cancelled) ;; *) return 1 ;; esac; }
+# figure NAME KEY: of query-migrate, and in it of "ram"
+figure() { ask "$1" query-migrate | sed -n "s/.*\"$2\":\([0-9]*\).*/\1/p"; }
+sent_more() { sm_sent=$(figure "$1" transferred); [ "${sm_sent:-0}" -gt "$2" ]; }
+
+# stays NAME: after a migration that failed the guest goes on there
+stays()
+{
+	st_before=$(lines "$1.log")
+	wait_for 60 says_more "$1.log" $((st_before + 2))
+	[ "$(value "$1.log" errors)" = 0 ] || fail "the guest at $1 found wrong pages"
+}
+
+# quit NAME: QEMU ends, and not by itself
+quit()
+{
+	must "$1" quit
+	wait_for 20 gone "$(pid_of "$1")"
+}
