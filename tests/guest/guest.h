@@ -51,6 +51,8 @@ void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void shout(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 uint64_t now_ns(void);
+/* Asks until it is there, for so long; false if it never was. */
+bool wait_until(bool (*there)(void *arg), void *arg, unsigned int ms);
 void start_thread(void *(*fn)(void *), unsigned int cpu, const char *name, int fifo);
 
 /* params.c */
@@ -91,5 +93,12 @@ struct gaps {
 void gaps_start(void);
 void gaps_read(struct gaps *g);
 void gaps_reset(void);
+
+/*
+ * net.c: only if the command line asks for it. The report puts what it has to tell
+ * into the text, with a blank behind, and returns its length.
+ */
+void net_start(void);
+int net_report(char *text, size_t size);
 
 #endif /* GUEST_H */

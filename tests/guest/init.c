@@ -12,11 +12,12 @@
  *   ferry.seed=N       of patterns and orders
  *   ferry.tick=US      how often time is looked at for gaps
  *   ferry.report=MS    how often a line is printed
+ *   ferry.net=ADDR/PREFIX, ferry.stream=KiB  see net.c
  *
  * Lines:
  *   FERRY-GUEST ready cpus=N mem=MiB ...
  *   FERRY-GUEST seq=N uptime=S checked=N writes=N sweeps=N gap_max_ms=F
- *		 gap_recent_ms=F gap_tsc_ms=F errors=N
+ *		 gap_recent_ms=F gap_tsc_ms=F [net_in=BYTES net_out=BYTES] errors=N
  *   FERRY-GUEST FAIL kind=... ...
  *   FERRY-GUEST quit errors=N
  * Commands, a line each: "report", "gap reset", "quit".
@@ -105,6 +106,19 @@ uint64_t now_ns(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
+bool wait_until(bool (*there)(void *arg), void *arg, unsigned int ms)
+{
+	struct timespec nap = { .tv_nsec = 10000000 };
+	uint64_t end = now_ns() + ms * 1000000ULL;
+
+	while (!there(arg)) {
+		if (now_ns() > end)
+			return false;
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+	}
+	return true;
+}
+
 void start_thread(void *(*fn)(void *), unsigned int cpu, const char *name, int fifo)
 {
 	struct sched_param prio = { .sched_priority = fifo };
@@ -136,16 +150,18 @@ static void report(void)
 {
 	static uint64_t seq;
 	struct timespec up;
+	char more[160] = "";
 	struct gaps g;
 
+	net_report(more, sizeof(more));
 	clock_gettime(CLOCK_BOOTTIME, &up);
 	gaps_read(&g);
 	seq++;
-	say("seq=%llu uptime=%llu.%03lu checked=%llu writes=%llu sweeps=%llu gap_max_ms=%.1f gap_recent_ms=%.1f gap_tsc_ms=%.1f errors=%llu",
+	say("seq=%llu uptime=%llu.%03lu checked=%llu writes=%llu sweeps=%llu gap_max_ms=%.1f gap_recent_ms=%.1f gap_tsc_ms=%.1f %serrors=%llu",
 	    (unsigned long long)seq, (unsigned long long)up.tv_sec, up.tv_nsec / 1000000,
 	    (unsigned long long)totals.checked, (unsigned long long)totals.writes,
 	    (unsigned long long)totals.sweeps, g.max_ns / 1e6, g.recent_ns / 1e6, g.tsc_ns / 1e6,
-	    (unsigned long long)totals.errors);
+	    more, (unsigned long long)totals.errors);
 }
 
 static void obey(char *line)
@@ -222,6 +238,7 @@ int main(void)
 	read_params();
 	workers_start();
 	gaps_start();
+	net_start();
 	say("ready cpus=%u load=%s mem=%llu ws=%llu zero=%llu rate=%lld check=%lld seed=%llu",
 	    params.cpus, params.load, (unsigned long long)params.pages / MIB_PAGES,
 	    (unsigned long long)params.ws_pages / MIB_PAGES,

@@ -93,11 +93,11 @@ def build_host_programs():
 
 
 def build_tests():
-    """Compile tests/e2e/*.c into build/tests."""
+    """Compile tests/e2e/*.c and the programs of tests/qemu into build/tests."""
     out = paths.BUILD / "tests"
     out.mkdir(parents=True, exist_ok=True)
-    programs = {p: c_header(p) or {} for p in sorted(
-        [*paths.E2E.glob("*.c"), *paths.SELFTEST.glob("*.c"), *paths.QEMU.glob("*.c")])}
+    programs = {p: c_header(p) or {} for directory in (paths.E2E, paths.SELFTEST, paths.QEMU)
+                for p in sorted(directory.glob("*.c"))}
     names = {p.stem for p in programs}
     parts = {name for s in programs.values() for name in s.get("sources", "").split(",") if name}
     library = paths.BUILD / "user" / "libferry.a"
@@ -116,10 +116,13 @@ def build_tests():
         for source, settings in programs.items():
             if source.name in parts:
                 continue
-            sources = [source] + [paths.E2E / n for n in settings.get("sources", "").split(",")
-                                  if n]
+            beside, more = paths.E2E, ()
+            if source.parent == paths.QEMU:
+                beside = paths.QEMU
+                more = [*beside.glob("*.h"), *(paths.TOP / "tests" / "guest").glob("*.h")]
+            sources = [source] + [beside / n for n in settings.get("sources", "").split(",") if n]
             target = out / source.stem
-            newest = max(p.stat().st_mtime for p in [*sources, *headers])
+            newest = max(p.stat().st_mtime for p in [*sources, *headers, *more])
             if target.exists() and target.stat().st_mtime > newest:
                 continue
             libs = [library] if library.exists() else []

@@ -215,7 +215,8 @@ def every(series):
     yield "make install", lambda: install.install(series[-1])
     for where, user in (("module/", False), ("uapi/", False), ("tests/kunit/", False),
                         ("userspace/", True), ("tests/e2e/", True), ("tests/guest/", True),
-                        ("tests/user/", True), ("tests/bench/", True), ("tests/lab/", True)):
+                        ("tests/user/", True), ("tests/bench/", True), ("tests/lab/", True),
+                        ("tests/qemu/", True)):
         yield (f"checkpatch: {where}",
                lambda where=where, user=user: lint_checkpatch(where, user))
     yield "kernel-doc: module, uapi", lint_kernel_doc

@@ -7,7 +7,6 @@ import types
 from . import build, guest, kernels, paths, runner, setup, verdict
 from .ui import LabError, say
 
-SOURCES = paths.QEMU
 VERSION = "7.2"
 # What a q35 machine with a VGA needs; the packages are those of the lab's own QEMU.
 FIRMWARE = ("/usr/share/seabios/bios-256k.bin", "/usr/share/seabios/vgabios-stdvga.bin",
@@ -46,7 +45,7 @@ def files(stock):
               **{f"qemu/{pathlib.Path(p).name}": pathlib.Path(p).resolve() for p in FIRMWARE}}
     if stock:
         wanted["usr/bin/qemu-stock"] = built(stock=True)
-    for script in SOURCES.glob("*.sh"):
+    for script in paths.QEMU.glob("*.sh"):
         wanted[f"tests/{'qemu' if script.stem == 'lib' else script.stem}.sh"] = script
     return wanted
 
