@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "mix.h"
 
 #define GUEST_PAGE	4096
 #define GUEST_WORDS	(GUEST_PAGE / sizeof(uint64_t))
@@ -66,7 +67,6 @@ uint64_t number_param(const char *name, uint64_t otherwise);
 void modules_load(void);
 
 /* pattern.c */
-uint64_t mix(uint64_t x);
 void pattern_fill(uint64_t *page, uint64_t number, uint64_t version, unsigned int cpu);
 
 enum pattern_result {
@@ -84,6 +84,14 @@ enum pattern_result pattern_check(const uint64_t *page, uint64_t number, uint64_
 /* worker.c: writes and checks. */
 void workers_start(void);
 
+/* What a thread may do by now: grows with time, and is not saved up without bound. */
+struct budget {
+	uint64_t rate;
+	uint64_t since_ns;
+	uint64_t done;
+};
+uint64_t budget_due(struct budget *b, uint64_t now);
+
 /* gap.c: the longest time that the guest stood still. */
 struct gaps {
 	uint64_t max_ns;	/* by the clock, since the last reset */
@@ -95,10 +103,16 @@ void gaps_read(struct gaps *g);
 void gaps_reset(void);
 
 /*
- * net.c: only if the command line asks for it. The report puts what it has to tell
- * into the text, with a blank behind, and returns its length.
+ * Devices: each only if the command line asks for it. A report puts what there is to
+ * tell into the text, with a blank behind, and returns its length.
  */
 void net_start(void);
 int net_report(char *text, size_t size);
+
+void disk_start(void);
+int disk_report(char *text, size_t size);
+void disk_flush(void);
+/* Nothing is written any more when this returns. */
+void disk_quit(void);
 
 #endif /* GUEST_H */

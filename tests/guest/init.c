@@ -13,14 +13,16 @@
  *   ferry.tick=US      how often time is looked at for gaps
  *   ferry.report=MS    how often a line is printed
  *   ferry.net=ADDR/PREFIX, ferry.stream=KiB  see net.c
+ *   ferry.disk=MiB, ferry.disk.rate=N, ferry.disk.seed=N  see disk.c
  *
  * Lines:
  *   FERRY-GUEST ready cpus=N mem=MiB ...
  *   FERRY-GUEST seq=N uptime=S checked=N writes=N sweeps=N gap_max_ms=F
- *		 gap_recent_ms=F gap_tsc_ms=F [net_in=BYTES net_out=BYTES] errors=N
+ *		 gap_recent_ms=F gap_tsc_ms=F [net_in=BYTES net_out=BYTES]
+ *		 [disk_writes=N disk_checked=N] errors=N
  *   FERRY-GUEST FAIL kind=... ...
  *   FERRY-GUEST quit errors=N
- * Commands, a line each: "report", "gap reset", "quit".
+ * Commands, a line each: "report", "gap reset", "disk flush", "quit".
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -151,9 +153,11 @@ static void report(void)
 	static uint64_t seq;
 	struct timespec up;
 	char more[160] = "";
+	int n;
 	struct gaps g;
 
-	net_report(more, sizeof(more));
+	n = net_report(more, sizeof(more));
+	disk_report(more + n, sizeof(more) - n);
 	clock_gettime(CLOCK_BOOTTIME, &up);
 	gaps_read(&g);
 	seq++;
@@ -168,6 +172,7 @@ static void obey(char *line)
 {
 	line[strcspn(line, "\r\n")] = '\0';
 	if (!strcmp(line, "quit")) {
+		disk_quit();
 		say("quit errors=%llu", (unsigned long long)totals.errors);
 		leave();
 	} else if (!strcmp(line, "report")) {
@@ -175,6 +180,8 @@ static void obey(char *line)
 	} else if (!strcmp(line, "gap reset")) {
 		gaps_reset();
 		say("gap reset");
+	} else if (!strcmp(line, "disk flush")) {
+		disk_flush();
 	} else if (line[0]) {
 		say("unknown command: %s", line);
 	}
@@ -239,6 +246,7 @@ int main(void)
 	workers_start();
 	gaps_start();
 	net_start();
+	disk_start();
 	say("ready cpus=%u load=%s mem=%llu ws=%llu zero=%llu rate=%lld check=%lld seed=%llu",
 	    params.cpus, params.load, (unsigned long long)params.pages / MIB_PAGES,
 	    (unsigned long long)params.ws_pages / MIB_PAGES,

@@ -11,14 +11,6 @@
 
 const char *const pattern_names[] = { "right", "stale", "torn", "lost", "misplaced", "future" };
 
-uint64_t mix(uint64_t x)
-{
-	x += 0x9e3779b97f4a7c15ULL;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-	return x ^ (x >> 31);
-}
-
 static uint64_t key(uint64_t number, uint64_t version, unsigned int cpu)
 {
 	return mix(mix(params.seed ^ number) ^ version) ^ cpu;

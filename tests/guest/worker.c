@@ -120,14 +120,7 @@ static bool sweep_next(struct sweep *s, uint64_t *page)
 	return false;
 }
 
-/* What a worker may do by now: grows with time, and is not saved up without bound. */
-struct budget {
-	uint64_t rate;
-	uint64_t since_ns;
-	uint64_t done;
-};
-
-static uint64_t due(struct budget *b, uint64_t now)
+uint64_t budget_due(struct budget *b, uint64_t now)
 {
 	uint64_t all;
 
@@ -160,7 +153,8 @@ static void *worker_main(void *arg)
 	sweep_begin(&sweep, all, seed);
 	for (;;) {
 		uint64_t now = now_ns();
-		uint64_t to_write = mine ? due(&writes, now) : 0, to_check = due(&checks, now);
+		uint64_t to_write = mine ? budget_due(&writes, now) : 0;
+		uint64_t to_check = budget_due(&checks, now);
 
 		if (params.bursts && slice++ % BURST_SLICES)
 			to_write = 0;
