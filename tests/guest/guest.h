@@ -115,4 +115,9 @@ void disk_flush(void);
 /* Nothing is written any more when this returns. */
 void disk_quit(void);
 
+void screen_start(void);
+int screen_report(char *text, size_t size);
+/* "hold", "step" or "go" */
+void screen_obey(const char *what);
+
 #endif /* GUEST_H */

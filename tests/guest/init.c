@@ -14,15 +14,17 @@
  *   ferry.report=MS    how often a line is printed
  *   ferry.net=ADDR/PREFIX, ferry.stream=KiB  see net.c
  *   ferry.disk=MiB, ferry.disk.rate=N, ferry.disk.seed=N  see disk.c
+ *   ferry.screen=1, ferry.screen.rate=N      see screen.c
  *
  * Lines:
  *   FERRY-GUEST ready cpus=N mem=MiB ...
  *   FERRY-GUEST seq=N uptime=S checked=N writes=N sweeps=N gap_max_ms=F
  *		 gap_recent_ms=F gap_tsc_ms=F [net_in=BYTES net_out=BYTES]
- *		 [disk_writes=N disk_checked=N] errors=N
+ *		 [disk_writes=N disk_checked=N] [frames=N] errors=N
  *   FERRY-GUEST FAIL kind=... ...
  *   FERRY-GUEST quit errors=N
- * Commands, a line each: "report", "gap reset", "disk flush", "quit".
+ * Commands, a line each: "report", "gap reset", "disk flush", "screen hold",
+ * "screen step", "screen go", "quit".
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -157,7 +159,8 @@ static void report(void)
 	struct gaps g;
 
 	n = net_report(more, sizeof(more));
-	disk_report(more + n, sizeof(more) - n);
+	n += disk_report(more + n, sizeof(more) - n);
+	screen_report(more + n, sizeof(more) - n);
 	clock_gettime(CLOCK_BOOTTIME, &up);
 	gaps_read(&g);
 	seq++;
@@ -182,6 +185,8 @@ static void obey(char *line)
 		say("gap reset");
 	} else if (!strcmp(line, "disk flush")) {
 		disk_flush();
+	} else if (!strncmp(line, "screen ", 7)) {
+		screen_obey(line + 7);
 	} else if (line[0]) {
 		say("unknown command: %s", line);
 	}
@@ -247,6 +252,7 @@ int main(void)
 	gaps_start();
 	net_start();
 	disk_start();
+	screen_start();
 	say("ready cpus=%u load=%s mem=%llu ws=%llu zero=%llu rate=%lld check=%lld seed=%llu",
 	    params.cpus, params.load, (unsigned long long)params.pages / MIB_PAGES,
 	    (unsigned long long)params.ws_pages / MIB_PAGES,
