@@ -10,6 +10,7 @@
 #ifndef GUEST_H
 #define GUEST_H
 
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,10 +47,19 @@ struct guest_totals {
 extern struct guest_params params;
 extern struct guest_totals totals;
 
-/* init.c: a line on the console, whole. */
+/* console.c: a line on the console, whole. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Counts an error, and shouts unless there were very many. */
 void shout(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same with a prefix, and no more. */
+void console_put(const char *prefix, const char *fmt, va_list args)
+	__attribute__((format(printf, 2, 0)));
+void console_open(void);
+/* A line that came, without its end; false if there was none within MS. */
+bool console_line(char *line, size_t size, int ms);
+void console_drain(void);
+
+/* init.c */
 void die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 uint64_t now_ns(void);
 /* Asks until it is there, for so long; false if it never was. */

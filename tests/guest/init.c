@@ -12,6 +12,7 @@
  *   ferry.seed=N       of patterns and orders
  *   ferry.tick=US      how often time is looked at for gaps
  *   ferry.report=MS    how often a line is printed
+ *   ferry.console=DEV  where lines go, and commands come from, if not to the kernel's console
  *   ferry.net=ADDR/PREFIX, ferry.stream=KiB  see net.c
  *   ferry.disk=MiB, ferry.disk.rate=N, ferry.disk.seed=N  see disk.c
  *   ferry.screen=1, ferry.screen.rate=N      see screen.c
@@ -28,7 +29,6 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -37,54 +37,16 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 #include "guest.h"
 
-#define MAX_SHOUTS	20
 
 struct guest_totals totals;
 
-static pthread_mutex_t console = PTHREAD_MUTEX_INITIALIZER;
-
-static void put_line(const char *prefix, const char *fmt, va_list args)
-{
-	char line[400];
-	int n = snprintf(line, sizeof(line), "%s", prefix), more;
-
-	more = vsnprintf(line + n, sizeof(line) - n - 1, fmt, args);
-	n += more < (int)sizeof(line) - n - 1 ? more : (int)sizeof(line) - n - 2;
-	line[n++] = '\n';
-	pthread_mutex_lock(&console);
-	if (write(STDOUT_FILENO, line, n) != n)
-		totals.errors++;	/* a line was lost: the reader must know */
-	pthread_mutex_unlock(&console);
-}
-
-void say(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	put_line("FERRY-GUEST ", fmt, args);
-	va_end(args);
-}
-
-void shout(const char *fmt, ...)
-{
-	va_list args;
-
-	if (totals.errors++ >= MAX_SHOUTS)
-		return;
-	va_start(args, fmt);
-	put_line("FERRY-GUEST FAIL ", fmt, args);
-	va_end(args);
-}
-
 static void leave(void)
 {
-	tcdrain(STDOUT_FILENO);
+	console_drain();
 	sync();
 	reboot(RB_AUTOBOOT);
 	_exit(1);
@@ -95,7 +57,7 @@ void die(const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	put_line("FERRY-GUEST FAIL kind=setup ", fmt, args);
+	console_put("FERRY-GUEST FAIL kind=setup ", fmt, args);
 	va_end(args);
 	leave();
 	for (;;)
@@ -173,7 +135,6 @@ static void report(void)
 
 static void obey(char *line)
 {
-	line[strcspn(line, "\r\n")] = '\0';
 	if (!strcmp(line, "quit")) {
 		disk_quit();
 		say("quit errors=%llu", (unsigned long long)totals.errors);
@@ -196,12 +157,9 @@ static void serve_console(void)
 {
 	uint64_t next = now_ns();
 	char line[80];
-	bool input = true;
 
 	for (;;) {
-		struct pollfd pfd = { .fd = input ? STDIN_FILENO : -1, .events = POLLIN };
 		uint64_t now = now_ns();
-		ssize_t n;
 
 		if (now >= next) {
 			report();
@@ -209,16 +167,8 @@ static void serve_console(void)
 			next += params.report_ms * 1000000;
 			if (next < now)
 				next = now + params.report_ms * 1000000;
-			continue;
-		}
-		if (poll(&pfd, 1, (next - now) / 1000000 + 1) <= 0 || !pfd.revents)
-			continue;
-		n = read(STDIN_FILENO, line, sizeof(line) - 1);
-		if (n > 0) {
-			line[n] = '\0';
+		} else if (console_line(line, sizeof(line), (next - now) / 1000000 + 1)) {
 			obey(line);
-		} else if (!n || errno != EINTR) {
-			input = false;
 		}
 	}
 }
@@ -238,15 +188,9 @@ static void mount_all(void)
 
 int main(void)
 {
-	struct termios t;
-
 	mount_all();
 	modules_load();
-	/* Commands shall not come back as an echo between the lines. */
-	if (!tcgetattr(STDIN_FILENO, &t)) {
-		t.c_lflag &= ~ECHO;
-		tcsetattr(STDIN_FILENO, TCSANOW, &t);
-	}
+	console_open();
 	read_params();
 	workers_start();
 	gaps_start();

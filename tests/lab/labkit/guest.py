@@ -4,7 +4,7 @@ from . import initramfs, kernels, paths
 from .ui import LabError
 
 # Those that the kernel has built in are skipped.
-NAMES = ("virtio_pci", "virtio_net", "virtio_blk", "virtio_balloon")
+NAMES = ("virtio_pci", "virtio_console", "virtio_net", "virtio_blk", "virtio_balloon")
 VERSION = 1     # raise it when the archive changes shape
 
 
