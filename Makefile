@@ -102,6 +102,9 @@ demo: /usr/bin/python3
 bench: /usr/bin/python3
 	$(LAB) bench
 
+bench-qemu: /usr/bin/python3
+	$(LAB) bench-qemu
+
 # MIGRATIONS=, SEED=, SOAK_KERNEL=6.12; the debug kernel if it was built.
 SOAK_KERNEL ?= $(if $(wildcard build/debug-kernel.json),debug,6.12)
 soak: /usr/bin/python3
@@ -124,6 +127,7 @@ help:
 	@echo "make test-newest   the same on the newest kernel of the distribution's unstable suite"
 	@echo "make qemu          the distribution's QEMU with our patches (userspace/qemu), in the cache"
 	@echo "make test-qemu     guests of that QEMU move, in emulated hosts"
+	@echo "make bench-qemu    the same guest migrated by QEMU's own ways and by ours"
 	@echo "make check         only the lints;  make kunit: only the unit tests"
 	@echo "make fuzz          hostile bytes and hostile peers, SECONDS=60 long (clang's libFuzzer)"
 	@echo "make fuzz-ioctl    hostile callers in an emulated host: SEED= (another each time) TIMES=10 KERNEL=6.12"
@@ -138,4 +142,4 @@ help:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -q -y --no-install-recommends python3
 
 .PHONY: all modules userspace install install-module install-userspace dkms-install dkms-remove \
-	setup check kunit model test test-debug test-newest qemu test-qemu fuzz fuzz-ioctl demo bench soak clean help
+	setup check kunit model test test-debug test-newest qemu test-qemu bench-qemu fuzz fuzz-ioctl demo bench soak clean help

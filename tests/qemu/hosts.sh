@@ -14,10 +14,9 @@ cd /tmp || fail "no /tmp"
 trap '[ $? = 0 ] || tail -n 5 ./*.err ./*.log flow.txt' EXIT
 
 rounds=$1 form=${2:-short}
-other=$((3 - LAB_HOST))
 peer_ip=$([ "$LAB_HOST" = 1 ] && echo "$SINK_IP" || echo "$SOURCE_IP")
 GUEST_IP=10.77.0.50
-export MIB=192 TELL="ferry.load=light ferry.mem=48 ferry.net=$GUEST_IP/24 ferry.disk=32 ferry.screen=1"
+export MIB=192 TELL="ferry.load=light ferry.mem=48 ferry.net=$GUEST_IP/24 ferry.disk=32 ferry.screen=1 vga=0x30d"
 
 # The host's own address moves to a bridge that the guest's card is on, too.
 for module in bridge tun vhost_net virtio_blk; do
@@ -52,7 +51,7 @@ picture()
 	pi_frame=$(order "$1" "screen hold" "screen held frame=" | sed 's/.*frame=//')
 	must "$1" screendump "\"filename\":\"/tmp/screen.ppm\""
 	screencheck screen.ppm "$pi_frame" || fail "the screen at $1 is not frame $pi_frame"
-	order "$1" "screen go" "screen goes on" >/dev/null
+	order "$1" "screen go" "screen goes" >/dev/null
 }
 
 # No byte of the stream is wrong, and it goes on
@@ -202,7 +201,7 @@ fi
 meet quiet
 if [ "$LAB_HOST" = 1 ]; then
 	order "$here" "disk flush" "disk flushed"
-	echo quit 1<>"$here.serial.in"
+	echo quit 1<>"$here.port.in"
 	wait_for 60 gone "$(pid_of "$here")"
 	diskcheck /dev/vda || fail "the disk is not what the guest has written"
 fi

@@ -3,7 +3,7 @@
 # Guests of QEMU, and what is asked of them over QMP: ". /tests/qemu.sh".
 # shellcheck source=/dev/null
 . /tests/lib.sh
-require qemu-system-x86_64 qmp /guest/bzImage /guest/initrd.cpio.gz /guest/cmdline.q35 /guest/modules.cpio /qemu
+require qemu-system-x86_64 qmp /guest/bzImage /guest/initrd.cpio.gz /guest/cmdline.q35 /guest/modules.cpio /usr/share/qemu
 
 lines() { tr -d '\r' <"$1" 2>/dev/null | grep -c '^FERRY-GUEST seq='; }
 says_more() { [ "$(lines "$1")" -gt "$2" ]; }
@@ -11,7 +11,8 @@ says_more() { [ "$(lines "$1")" -gt "$2" ]; }
 value() { tr -d '\r' <"$1" | sed -n "s/^FERRY-GUEST seq=.* $2=\([0-9.]*\).*/\1/p" | tail -n 1; }
 seq_of() { tr -d '\r' <"$1" | sed -n 's/^FERRY-GUEST seq=\([0-9]*\) .*/\1/p' | "$2" -n 1; }
 
-# start NAME [OPTIONS OF QEMU]: a q35 machine. Files NAME.log (the console), .err, .pid, .qmp.
+# start NAME [OPTIONS OF QEMU]: a q35 machine. Files NAME.log (what the guest says), .serial
+# (its kernel), .err, .pid, .qmp.
 # From the environment: PROGRAM, MEMORY (memory-backend-KIND[,OPTIONS] of the guest's RAM),
 # RING (options of -accel kvm), MIB and CPUS of the guest, TELL (words for the guest)
 start()
@@ -20,17 +21,18 @@ start()
 	shift
 	st_mib=${MIB:-160}
 	rm -f "$st_name".*
-	mkfifo "$st_name.serial.in" "$st_name.serial.out" || fail "no fifos"
+	mkfifo "$st_name.port.in" "$st_name.port.out" || fail "no fifos"
 	cat /guest/modules.cpio /guest/initrd.cpio.gz >"$st_name.initrd" || fail "no initrd"
-	cat "$st_name.serial.out" >"$st_name.log" &
-	"${PROGRAM:-qemu-system-x86_64}" -L /qemu -name "$st_name" \
+	cat "$st_name.port.out" >"$st_name.log" &
+	"${PROGRAM:-qemu-system-x86_64}" -L /usr/share/qemu -name "$st_name" \
 		-accel "kvm${RING-,dirty-ring-size=4096}" \
 		-machine pc-q35-7.2,memory-backend=pc.ram \
 		-object "memory-backend-${MEMORY:-ram},id=pc.ram,size=${st_mib}M" \
 		-cpu host -m "$st_mib" -smp "${CPUS:-2}" -nodefaults -no-user-config -display none \
-		-device VGA -serial "pipe:$st_name.serial" -qmp "unix:$st_name.qmp,server=on,wait=off" \
+		-device VGA -serial "file:$st_name.serial" -device virtio-serial-pci,addr=9 \
+		-chardev "pipe,id=port,path=$st_name.port" -device virtserialport,chardev=port -qmp "unix:$st_name.qmp,server=on,wait=off" \
 		-kernel /guest/bzImage -initrd "$st_name.initrd" \
-		-append "$(cat /guest/cmdline.q35) ${TELL-ferry.load=light ferry.mem=48}" "$@" \
+		-append "$(cat /guest/cmdline.q35) ferry.console=/dev/vport0p1 ${TELL-ferry.load=light ferry.mem=48}" "$@" \
 		</dev/null >"$st_name.err" 2>&1 &
 	echo $! >"$st_name.pid"
 	wait_for 30 answers "$st_name"
@@ -59,7 +61,7 @@ refused()	# NAME WORDS COMMAND ARGUMENTS
 order()
 {
 	or_before=$(grep -c "$3" "$1.log")
-	echo "$2" 1<>"$1.serial.in"
+	echo "$2" 1<>"$1.port.in"
 	wait_for 60 said_again "$1.log" "$3" "$or_before"
 	tr -d '\r' <"$1.log" | grep "$3" | tail -n 1
 }

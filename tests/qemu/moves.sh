@@ -93,7 +93,7 @@ move five six 7007 true
 move six seven 7008 false
 quit seven
 
-RING=
+export RING=''
 start plain
 refused plain "dirty ring is off" migrate-set-capabilities "$(capability ferry true)"
 quit plain

@@ -136,7 +136,7 @@ static bool say(const char *command, json_object *arguments, const char *until)
 		if (json_object_object_get_ex(answer, "return", &part))
 			break;
 	}
-	if (strcmp(command, "qmp_capabilities") && json_object_object_length(part))
+	if (!json_object_is_type(part, json_type_object) || json_object_object_length(part))
 		puts(json_object_to_json_string_ext(part, JSON_C_TO_STRING_PLAIN));
 	json_object_put(answer);
 	return there;

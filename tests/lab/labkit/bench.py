@@ -86,6 +86,7 @@ class Bench:
         if self.cmdline is None:
             self.cmdline = "" if vm.accel_kvm() else SAME_COPIES
         self.directory, self.rows, self.results, self.others = runner.new_run(), {}, [], 0.0
+        self.boot_words = {}    # more arguments of runner.Boot
 
     def measure(self, name, commands, timeout, cpus=2, mem=1024):
         """Run one script in fresh hosts; return its "bench" lines as dicts."""
@@ -103,7 +104,7 @@ class Bench:
     def try_once(self, name, commands, timeout, cpus, mem):
         say(f"measuring: {name} ...")
         boot = runner.Boot(self.directory / name, self.series, len(commands), cpus, mem,
-                           files=self.files, cmdline=self.cmdline)
+                           files=self.files, cmdline=self.cmdline, **self.boot_words)
         try:
             for host in boot.hosts:
                 prefer(host.process.pid, self.args.nice)

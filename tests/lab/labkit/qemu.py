@@ -23,14 +23,16 @@ def scenario(name, hosts, timeout, words):
         dmesg_allowed="", expect="", commands=[f"sh /tests/{words}"] * hosts)
 
 
+# The longest part of QEMU's own test takes half a minute.
+OWN = scenario("own migration-test", 1, 1500, "own.sh 120")
 # One host: 1500 MiB, two guests. Two hosts: 1024 MiB each, one guest.
-ALL = (scenario("moves", 1, 400, "moves.sh"), scenario("hosts", 2, 500, "hosts.sh 5 all"))
+ALL = (scenario("moves", 1, 400, "moves.sh"), scenario("hosts", 2, 500, "hosts.sh 5 all"), OWN)
 SHORT = (scenario("there and back", 2, 300, "hosts.sh 1"),)
 
 
-def built(stock=False):
-    """The path of qemu-system-x86_64, from the cache or built now."""
-    command = [paths.TOP / "userspace" / "qemu" / "build", *["--stock"] * stock, VERSION]
+def built(*options):
+    """The path of what userspace/qemu/build makes, from the cache or built now."""
+    command = [paths.TOP / "userspace" / "qemu" / "build", *options, VERSION]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False,
                           stdin=subprocess.DEVNULL)
     path = pathlib.Path(done.stdout.strip() or "/nothing")
@@ -39,12 +41,14 @@ def built(stock=False):
     return path
 
 
-def files(stock):
+def files(stock, own=False):
     """{path in the host: file}: the programs, the scripts, the firmware."""
     wanted = {"usr/bin/qemu-system-x86_64": built(), "guest/modules.cpio": guest.modules(),
-              **{f"qemu/{pathlib.Path(p).name}": pathlib.Path(p).resolve() for p in FIRMWARE}}
+              **{f"usr/share/qemu/{pathlib.Path(p).name}": pathlib.Path(p).resolve() for p in FIRMWARE}}
     if stock:
-        wanted["usr/bin/qemu-stock"] = built(stock=True)
+        wanted["usr/bin/qemu-stock"] = built("--stock")
+    if own:
+        wanted["usr/bin/migration-test"] = built("--stock", "--migration-test")
     for script in paths.QEMU.glob("*.sh"):
         wanted[f"tests/{'qemu' if script.stem == 'lib' else script.stem}.sh"] = script
     return wanted
@@ -75,7 +79,7 @@ def check(series, short=False, only=""):
     if not scenarios:
         raise LabError(f"there is no scenario named {only}; there is: "
                        f"{', '.join(t.name for t in ALL)}")
-    wanted = files(stock=not short)
+    wanted = files(not short, OWN in scenarios)
     say("building ...")
     build.build(series)
     directory = runner.new_run()

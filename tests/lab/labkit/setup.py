@@ -15,8 +15,8 @@ def wanted_packages():
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def missing_packages():
-    names = wanted_packages()
+def missing_packages(more=()):
+    names = [*wanted_packages(), *more]
     out = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\n", *names],
                          capture_output=True, text=True, check=False).stdout
     have = {line.split()[1] for line in out.splitlines() if line.startswith("ii")}
@@ -34,10 +34,10 @@ def as_root(cmd, without):
         raise LabError(f"\"{' '.join(cmd)}\" failed; its messages are above")
 
 
-def apt_get(*args):
+def apt_get(*args, more=()):
     as_root(["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", *args],
             "packages are missing and this is not root: run \"apt-get install "
-            f"{' '.join(missing_packages())}\" as root, then try again")
+            f"{' '.join(missing_packages(more))}\" as root, then try again")
 
 
 def mount_points():
@@ -51,15 +51,15 @@ def mount_points():
                 f"run \"mkdir -p {' '.join(missing)}\" as root, then try again")
 
 
-def setup(series=paths.KERNELS, refresh=False):
-    """Install what is missing, fetch the kernels that are not cached."""
+def setup(series=paths.KERNELS, refresh=False, more=()):
+    """Install what is missing, of MORE too; fetch the kernels that are not cached."""
     updated = False
-    missing = missing_packages()
+    missing = missing_packages(more)
     if missing:
         with Step(f"installing {' '.join(missing)}"):
-            apt_get("update")
+            apt_get("update", more=more)
             updated = True
-            apt_get("install", "--no-install-recommends", *missing)
+            apt_get("install", "--no-install-recommends", *missing, more=more)
     mount_points()
     with paths.locked(paths.CACHE / "setup.lock"):
         for one in series:

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+"make bench-qemu": the same guest migrated by QEMU in its own ways and by ours, in
+turn, between two hosts. docs/performance.md tells what the figures mean, and what not.
+"""
+import json
+import os
+import statistics
+
+from . import bench, build, kernels, net, paths, plots, qemu, setup, vm
+from .ui import LabError, say
+
+OURS = ("ferry1", "ferry2")
+PEERS = ("plain/bitmap", "plain/ring", "multifd2/bitmap", "multifd4/bitmap", "multifd4/ring",
+         "zerocopy2/bitmap")
+TICK = 0.01             # seconds of /proc/stat's count (USER_HZ is 100 on x86)
+HOST_MIB = 512          # what a host needs beside its guest
+BOOT_SECONDS = 90       # a guest that boots, and fills its memory, at the most
+ROUNDS = 3
+# name: (MiB of the guest, seconds that a move may take, what the guest is told, why)
+LOADS = {
+    "bulk": (1280, 240, "ferry.load=idle ferry.check=0 ferry.mem=1024 ferry.zero=0",
+             "1 GiB of random data, and nobody writes"),
+    "light": (384, 120, "ferry.load=light ferry.check=0 ferry.mem=256 ferry.zero=0",
+              "256 MiB of random data, 500 pages a second of 16 MiB are written"),
+    "heavy": (384, 180, "ferry.load=heavy ferry.check=0 ferry.mem=288 ferry.ws=288 ferry.zero=0 "
+              "ferry.rate=2500", "three quarters of memory are written at random, 2500 pages "
+              "a second"),
+    "untouched": (2560, 120, "ferry.load=idle ferry.check=0 ferry.mem=32 ferry.zero=0",
+                  "2.5 GiB, of which hardly anything was ever touched"),
+    "zero": (896, 120, "ferry.load=idle ferry.check=0 ferry.mem=32 ferry.zero=640",
+             "640 MiB that were touched and are zero"),
+}
+# Pages a second, each over half a minute at the most, until nobody converges.
+LADDER = (1000, 1500, 2250, 3400, 5000, 7500, 11000, 16000)
+LADDER_LOAD = (256, 45, "ferry.load=heavy ferry.check=0 ferry.mem=128 ferry.ws=128 ferry.zero=0")
+
+
+def link():
+    return net.Link()
+
+
+class Move:
+    """What both ends said about one migration."""
+
+    def __init__(self, source, sink):
+        self.mode, self.run, self.state = source["mode"], source["run"], source["state"]
+        self.completed = self.state == "completed" and sink is not None
+        said, ram = source["said"], source["said"].get("ram", {})
+        self.seconds = said.get("total-time", 0) / 1000
+        self.downtime = said.get("downtime", 0)
+        self.passes = ram.get("dirty-sync-count", 0)
+        self.wire = source["tx"] + source["rx"]
+        self.source_cpu = source["cpu_ticks"] * TICK
+        if not self.completed:
+            return
+        self.sink_cpu = sink["cpu_ticks"] * TICK
+        before, quiet, began, after = ([float(w) for w in words.split()] for words in
+                                       (source["before"], source["quiet"], source["began"],
+                                        sink["after"]))
+        self.gap = after[2]
+        usual = (quiet[1] - before[1]) / (quiet[0] - before[0])
+        # The guest's clock stands still while it is stopped.
+        passed = after[0] - began[0] + self.downtime / 1000
+        self.work = (after[1] - began[1]) / passed / usual if usual else None
+
+    def as_dict(self):
+        return dict(vars(self))
+
+
+def moves_of(rows):
+    ends = {}
+    for row in rows:
+        ends.setdefault(row["number"], {})[row["end"]] = row
+    return [Move(pair["source"], pair.get("sink")) for _, pair in sorted(ends.items())
+            if "source" in pair]
+
+
+class QemuBench(bench.Bench):
+    """A run: hosts with both QEMUs, joined by a link with offloads."""
+
+    def __init__(self, series, args):
+        super().__init__(series, args)
+        self.files = qemu.files(stock=True)
+        self.boot_words = {"net": link}
+        self.moves, self.traces = {}, {}
+
+    def moves_with(self, name, load, runs):
+        """The moves of RUNS, each of a guest of its own."""
+        mib, limit, tell = load[:3]
+        words = f"bench.sh {limit} {mib} {tell.replace(' ', ',')} {' '.join(runs)}"
+        self.measure(name, [f"sh /tests/{words}"] * 2, len(runs) * (limit + BOOT_SECONDS), 1,
+                     mib + HOST_MIB)
+        return moves_of(self.rows[name])
+
+    def median(self, load, mode, figure):
+        values = self.values(load, mode, figure)
+        return statistics.median(values) if values else None
+
+    def values(self, load, mode, figure):
+        return [getattr(m, figure) for m in self.moves[load]
+                if m.mode == mode and m.completed and getattr(m, figure) is not None]
+
+    def compare(self, load, figure, name, unit, target, scale=1, pick=min):
+        """A line of the table: ours beside the best of QEMU's ways."""
+        ours, peers = ([m for m in modes if self.values(load, m, figure)] for modes in
+                       (OURS, PEERS))
+        if not ours or not peers:
+            say(f"{load}: no {name}: {'nobody' if not ours + peers else 'one side'} converged")
+            return
+        def key(mode):
+            return self.median(load, mode, figure)
+        mine, theirs = pick(ours, key=key), pick(peers, key=key)
+        self.add(f"{load}: {name}", unit, [v * scale for v in self.values(load, mine, figure)],
+                 f"QEMU, {theirs}", [v * scale for v in self.values(load, theirs, figure)],
+                 f"ratio <= {target}" if target else "",
+                 lambda _, ratio: not target or ratio <= target)
+        self.results[-1]["mode"] = mine
+
+
+def measure_load(b, load):
+    runs = list(OURS + PEERS)
+    b.moves[load] = []
+    for n in range(b.args.rounds):
+        # Another begins each time, so that none is always first.
+        turn = runs[n % len(runs):] + runs[:n % len(runs)]
+        b.moves[load] += b.moves_with(f"{load}-{n + 1}", LOADS[load], turn)
+    for mode in runs:
+        mine = [m for m in b.moves[load] if m.mode == mode]
+        done = [m for m in mine if m.completed]
+        words = f"{len(done)} of {len(mine)} converged"
+        if done:
+            words = "  ".join(f"{name} {bench.spread([getattr(m, f) for m in done], d)}" for
+                              name, f, d in (("s", "seconds", 1), ("down ms", "downtime", 0),
+                                             ("gap ms", "gap", 0), ("CPU", "source_cpu", 1),
+                                             ("sink", "sink_cpu", 1))) + f"  {words}"
+        print(f"  {load} {mode:<16} {words}", flush=True)
+    total = {"bulk": 0.5, "heavy": 0.6, "untouched": 0.2}.get(load)
+    b.compare(load, "seconds", "total time", "s", total)
+    b.compare(load, "source_cpu", "source's processor time", "s", 0.35 if load == "bulk" else None)
+    b.compare(load, "sink_cpu", "sink's processor time", "s", 0.6 if load == "bulk" else None)
+    b.compare(load, "downtime", "downtime by QEMU's count", "ms", None)
+    b.compare(load, "gap", "guest's longest gap", "ms", 0.4 if load == "light" else None)
+    b.compare(load, "wire", "bytes on the wire", "MiB", None, 2 ** -20)
+    if load in ("light", "heavy"):
+        b.compare(load, "work", "guest's work meanwhile, of its usual", "", None, pick=max)
+
+
+def measure_converges(b):
+    """The highest rate at which a guest still comes over, within the same downtime limit."""
+    modes = [OURS[0], "plain/bitmap", "plain/ring", "multifd4/bitmap"]
+    highest, left = dict.fromkeys(modes, 0), list(modes)
+    b.moves["converges"] = []
+    for rate in LADDER:
+        moves = b.moves_with(f"converges-{rate}", LADDER_LOAD, [f"{m}@{rate}" for m in left])
+        b.moves["converges"] += moves
+        for move in moves:
+            print(f"  converges {move.run:<24} {'yes' if move.completed else 'no':<4} "
+                  f"{move.seconds:.1f} s, downtime {move.downtime} ms", flush=True)
+            if move.completed:
+                highest[move.mode] = rate
+            else:
+                left.remove(move.mode)
+        if not left:
+            break
+    peer = max(modes[1:], key=highest.get)
+    b.add("highest rate that converges", "pages/s", [highest[OURS[0]]], f"QEMU, {peer}",
+          [highest[peer]], "ratio >= 1.5", lambda _, ratio: ratio >= 1.5)
+
+
+def measure_trace(b):
+    """One migration of each side, looked at ten times a second: for the picture."""
+    runs = [f"trace-{m}" for m in (OURS[0], "plain/bitmap")]
+    b.moves["trace"] = b.moves_with("trace", LOADS["heavy"], runs)
+    b.traces = plots.traces_in((b.directory / "trace.log").read_text(), runs)
+
+
+def run_bench(series, args):
+    """Returns the exit status: 0 if all was measured, also when targets are missed."""
+    setup.setup([series], more=("gnuplot-nox",))
+    if series != "6.12" and not kernels.find("6.12"):
+        setup.setup(["6.12"])       # the guest's kernel
+    say("building ...")
+    build.build([series])
+    b = QemuBench(series, args)
+    parts = {load: lambda b, load=load: measure_load(b, load) for load in LOADS}
+    parts.update(converges=measure_converges, trace=measure_trace)
+    failed = []
+    for part in args.only.split(",") if args.only else parts:
+        if part not in parts:
+            raise LabError(f"there is nothing to measure named {part}; there is: "
+                           f"{', '.join(parts)}")
+        try:
+            parts[part](b)
+        except LabError as err:
+            say(f"error: {err}")
+            failed.append(part)
+    bench.table(b.results)
+    print(f"kernel {kernels.get(series).release}, hosts on {'KVM' if vm.accel_kvm() else 'TCG'}; "
+          f"others used up to {b.others:.2f} of this machine's {os.cpu_count()} processors"
+          f"{'' if b.others <= bench.QUIET else ': do not trust these figures'}")
+    out = paths.BUILD / "bench-qemu"
+    moves = {load: [m.as_dict() for m in moves] for load, moves in b.moves.items()}
+    for name, what in (("results.json", b.results), ("moves.json", moves),
+                       ("traces.json", b.traces)):
+        paths.write_new(out / name, (json.dumps(what, indent=2) + "\n").encode())
+    plots.draw(out, moves, b.traces)
+    say("results.json, moves.json and the pictures are in build/bench-qemu")
+    if failed:
+        say(f"not measured: {', '.join(failed)}; the errors are above")
+    return 1 if failed else 0

@@ -1,0 +1,158 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# One guest after the other, booted here on the first host, moves to the second, each by
+# another of QEMU's ways: what "make bench-qemu" measures. Both hosts run this.
+#   bench.sh LIMIT MIB TELL RUN...
+# LIMIT: seconds a migration may take; MIB: the guest's memory; TELL: words for the guest,
+# with commas for blanks; RUN: MODE[@RATE], where MODE is
+#   plain multifd2 multifd4 zerocopy2 zerocopy4, each with /ring or /bitmap;  ferry1 ferry2 ...
+#   trace-MODE: the same, and figures are asked for ten times a second, which costs time
+# and RATE replaces the guest's ferry.rate. Each prints a line "bench {...}" at each end.
+# shellcheck source=/dev/null
+. /tests/qemu.sh
+cd /tmp || fail "no /tmp"
+trap '[ $? = 0 ] || tail -n 5 ./*.err ./*.log' EXIT
+
+limit=$1
+export MIB="$2" CPUS=1
+words=$(echo "$3" | tr , ' ')
+shift 3
+
+# counted: processor time of the whole host, in ticks (all but idle and iowait), and the
+# bytes that its network card has sent and got
+counted()
+{
+	read -r _ us ni sy _ _ ir so st _ </proc/stat
+	read -r tx </sys/class/net/eth0/statistics/tx_bytes
+	read -r rx </sys/class/net/eth0/statistics/rx_bytes
+	echo "$((us + ni + sy + ir + so + st)) $tx $rx"
+}
+# since "COUNTED": the same since then, as JSON's members
+since()
+{
+	# shellcheck disable=SC2046,SC2086 # words
+	set -- $1 $(counted)
+	echo "\"cpu_ticks\":$(($4 - $1)),\"tx\":$(($5 - $2)),\"rx\":$(($6 - $3))"
+}
+
+caps() { echo "\"capabilities\":[$(for cap in "$@"; do printf '%s{"capability":"%s","state":true}' "$comma" "$cap"; comma=,; done)]"; }
+comma=
+
+# setup NAME MODE: what both ends must agree about
+setup()
+{
+	se_caps="events" se_params='"max-bandwidth":10000000000,"downtime-limit":300'
+	case $2 in
+	multifd* | zerocopy*)
+		se_caps="$se_caps multifd"
+		se_params="$se_params,\"multifd-channels\":$(echo "$2" | tr -cd 0-9)"
+		case $2 in zerocopy*) [ "$LAB_HOST" = 2 ] || se_caps="$se_caps zero-copy-send" ;; esac
+		;;
+	ferry*)
+		se_caps="$se_caps ferry"
+		se_params="$se_params,\"ferry-channels\":$(echo "$2" | tr -cd 0-9)"
+		;;
+	esac
+	# shellcheck disable=SC2086 # words
+	must "$1" migrate-set-capabilities "$(caps $se_caps)"
+	must "$1" migrate-set-parameters "$se_params"
+}
+
+# launch NAME MODE TELL [OPTIONS]: the program and the ring that MODE needs
+launch()
+{
+	la_name=$1 la_mode=$2
+	TELL="$words $3"
+	shift 3
+	case $la_mode in
+	*/bitmap) RING= ;;
+	*) RING=,dirty-ring-size=4096 ;;
+	esac
+	case $la_mode in
+	ferry*) PROGRAM=qemu-system-x86_64 ;;
+	*) PROGRAM=qemu-stock ;;
+	esac
+	export TELL RING PROGRAM
+	start "$la_name" "$@"
+	setup "$la_name" "${la_mode%/*}"
+}
+
+# report NAME: the guest's figures now, as words: uptime writes gap_max_ms errors
+report()
+{
+	re_line=$(order "$1" report "^FERRY-GUEST seq=")
+	echo "$re_line" | sed 's/.* uptime=\([0-9.]*\) .* writes=\([0-9]*\) .* gap_max_ms=\([0-9.]*\) .* errors=\([0-9]*\).*/\1 \2 \3 \4/'
+}
+
+# trace NAME: what query-migrate says, ten times a second
+trace()
+{
+	while :; do
+		tr_line=$(ask "$1" query-migrate) || return
+		case $tr_line in
+		*'"status":"active"'*) echo "trace $(cut -d' ' -f1 /proc/uptime) $tr_line" ;;
+		*completed* | *failed* | *cancelled*) return ;;
+		esac
+		usleep 100000
+	done
+}
+
+source_end()
+{
+	launch "v$number" "$mode" "$tell"
+	wait_for 200 says_more "v$number.log" 2
+	# What it does undisturbed, over some seconds.
+	before=$(report "v$number")
+	wait_for 60 says_more "v$number.log" $(($(lines "v$number.log") + 6))
+	quiet=$(report "v$number")
+	await "listens-$number" 200 >/dev/null
+	order "v$number" "gap reset" "gap reset" >/dev/null
+	began=$(report "v$number")
+	marked=$(counted)
+	[ -z "$traced" ] || trace "v$number" &
+	state=$(qmp -t "$limit" -u completed,failed,cancelled "v$number.qmp" migrate \
+		"{\"uri\":\"tcp:$SINK_IP:$((7000 + number))\"}" 2>&1)
+	spent=$(since "$marked")
+	said=$(ask "v$number" query-migrate)
+	echo "bench {\"number\":$number,\"end\":\"source\",\"mode\":\"$mode\",\"run\":\"$run\",\"state\":\"$state\",$spent," \
+		"\"before\":\"$before\",\"quiet\":\"$quiet\",\"began\":\"$began\",\"said\":$said}"
+	share "over-$number" "$state"
+	[ "$state" = completed ] || ask "v$number" migrate_cancel >/dev/null 2>&1
+	meet "run-$number" 100
+	quit "v$number"
+}
+
+sink_end()
+{
+	launch "v$number" "$mode" "$tell" -incoming defer
+	must "v$number" migrate-incoming "\"uri\":\"tcp:0.0.0.0:$((7000 + number))\""
+	wait_for 20 listens $((7000 + number))
+	marked=$(counted)
+	share "listens-$number" yes
+	state=$(qmp -t $((limit + 60)) -u completed,failed "v$number.qmp" query-status 2>&1 | tail -n 1)
+	spent=$(since "$marked")
+	# The source's word counts: what did not come in time is cancelled.
+	if [ "$(await "over-$number" 100)" = completed ]; then
+		wait_for 60 says_more "v$number.log" 1
+		after=$(report "v$number")
+		echo "bench {\"number\":$number,\"end\":\"sink\",\"mode\":\"$mode\",\"run\":\"$run\",\"state\":\"$state\",$spent,\"after\":\"$after\"}"
+		[ "${after##* }" = 0 ] || fail "$run: the guest found wrong pages"
+	fi
+	meet "run-$number" 100
+	gone "$(pid_of "v$number")" || kill -9 "$(pid_of "v$number")"
+	wait_for 20 gone "$(pid_of "v$number")"
+}
+
+number=0
+for run in "$@"; do
+	number=$((number + 1))
+	mode=${run%@*}
+	tell=''
+	traced=''
+	case $run in *@*) tell="ferry.rate=${run#*@}" ;; esac
+	case $mode in trace-*) mode=${mode#trace-} traced=yes ;; esac
+	if [ "$LAB_HOST" = 1 ]; then source_end; else sink_end; fi
+	rm -f "v$number".*
+done
+exit 0
