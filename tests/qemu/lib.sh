@@ -46,15 +46,22 @@ pid_of() { cat "$1.pid"; }
 ask() { qmp "$1.qmp" "$2" "{${3:-}}"; }
 must() { ask "$@" >must.txt 2>&1 || fail "$*: $(cat must.txt)"; }
 
-refused()	# NAME WORDS COMMAND ARGUMENTS
+# check_refused WORDS ANSWER COMMAND...: QEMU's answer is a sentence with these words
+check_refused()
 {
-	if re_answer=$(ask "$1" "$3" "$4" 2>&1); then
-		fail "$3 $4 was taken"
-	fi
-	case $re_answer in
-	*"$2"*) echo "ok: refused: ${re_answer#qmp: }" ;;
-	*) fail "$3 $4 gave: $re_answer" ;;
+	case $2 in
+	*"$1"*) echo "ok: refused: $(echo "$2" | sed 's/^qmp: //; s/.*"desc": "//; s/^"Error: //; s/\\r.*//; s/".*//')" ;;
+	*) re_answer=$2; shift 2; fail "$* gave: $re_answer" ;;
 	esac
+}
+
+refused()	# NAME WORDS COMMAND [ARGUMENTS]
+{
+	if re_answer=$(ask "$1" "$3" "${4:-}" 2>&1); then
+		# What the human monitor says is no error of QMP's.
+		case $re_answer in *'"Error:'*) ;; *) fail "$3 $4 was taken" ;; esac
+	fi
+	check_refused "$2" "$re_answer" "$3" "${4:-}"
 }
 
 # order NAME COMMAND ANSWER: a command for the guest itself, and what it must say to it

@@ -4,12 +4,28 @@
 # QEMU with our patches, on one host: a Linux guest that checks its memory moves there and
 # back with the capability "ferry" and verify, in anonymous memory, memfd and huge pages. A
 # cancelled migration, one whose destination is killed, and one whose destination does not
-# know of the capability leave it running, and QEMU's own way works before and after. What
-# cannot work is refused, in words. The guest never finds a wrong page.
+# know of the capability leave it running, and QEMU's own way works before and after. A
+# socket that was passed to QEMU does as well as a URI. What cannot work is refused, in words.
+# The guest never finds a wrong page.
 # shellcheck source=/dev/null
 . /tests/qemu.sh
+require qmpfd
 cd /tmp || fail "no /tmp"
 trap '[ $? = 0 ] || tail -n 5 ./*.err ./*.log' EXIT
+
+# pass NAME KIND PORT COMMAND: with the uri of what qmpfd passes
+pass() { qmpfd "$1.qmp" "$2" "$3" "{\"execute\":\"$4\",\"arguments\":{\"uri\":\"fd:passed\"}}"; }
+
+# connect NAME COMMAND KIND PORT: a migration to or at PORT; with FD=yes by a socket of that KIND
+connect()
+{
+	if [ -z "${FD-}" ]; then
+		must "$1" "$2" "\"uri\":\"tcp:127.0.0.1:$4\""
+		return
+	fi
+	co_answer=$(pass "$1" "$3" "$4" "$2") || fail "qmpfd at $1"
+	case $co_answer in *'"error"'*) fail "$2 of a socket: $co_answer" ;; esac
+}
 
 # begin FROM TO PORT FERRY(true|false): the migration is under way
 begin()
@@ -18,9 +34,9 @@ begin()
 		must "$be_name" migrate-set-capabilities "$(capability ferry "$4")"
 		must "$be_name" migrate-set-parameters '"ferry-channels":3'
 	done
-	must "$2" migrate-incoming "\"uri\":\"tcp:127.0.0.1:$3\""
+	connect "$2" migrate-incoming listening "$3"
 	wait_for 20 listens "$3"
-	must "$1" migrate "\"uri\":\"tcp:127.0.0.1:$3\""
+	connect "$1" migrate connected "$3"
 }
 
 # move FROM TO PORT FERRY
@@ -48,14 +64,31 @@ wait_for 90 says_more one.log 2
 refused one "not compatible with postcopy-ram" migrate-set-capabilities \
 	"\"capabilities\":[{\"capability\":\"postcopy-ram\",\"state\":true},{\"capability\":\"ferry\",\"state\":true}]"
 refused one "between 1 and 16" migrate-set-parameters '"ferry-channels":17'
+must one migrate-set-parameters '"tls-creds":"none"'
+refused one "unset tls-creds" migrate-set-capabilities "$(capability ferry true)"
+must one migrate-set-parameters '"tls-creds":""'
+must one migrate-set-capabilities "$(capability ferry true)"
+refused one "unset tls-creds" migrate-set-parameters '"tls-creds":"none"'
+refused one "not compatible with multifd" migrate-set-capabilities "$(capability multifd true)"
+refused one "TCP only" migrate '"uri":"unix:/tmp/none"'
+refused one "TCP only" migrate '"uri":"exec:cat"'
+refused one "no postcopy" migrate-start-postcopy
+refused one "holds its RAM itself" human-monitor-command '"command-line":"savevm one"'
+check_refused "connected TCP socket" "$(pass one pair 0 migrate)" migrate fd:
 
 move one two 7001 false
 move two three 7002 true
-MEMORY=memfd move three four 7003 true
+MEMORY=memfd FD=yes move three four 7003 true
 
 start gone -incoming defer
+must gone migrate-set-capabilities "$(capability ferry true)"
+refused gone "TCP only" migrate-incoming '"uri":"unix:/tmp/none"'
+check_refused "socket that listens" "$(pass gone pair 0 migrate-incoming)" migrate-incoming fd:
 must four migrate-set-parameters '"max-bandwidth":8000000'
 begin four gone 7004 true
+refused gone "before migrate-incoming" migrate-set-capabilities "$(capability ferry false)"
+refused gone "cannot change any more" migrate-set-parameters '"ferry-channels":4'
+refused four "cannot change any more" migrate-set-parameters '"ferry-channels":4'
 wait_for 60 sent_more four 4000000
 must four migrate_cancel
 wait_for 30 over four
@@ -97,4 +130,9 @@ export RING=''
 start plain
 refused plain "dirty ring is off" migrate-set-capabilities "$(capability ferry true)"
 quit plain
+
+start plugged -S -incoming defer -m 160,slots=1,maxmem=1G -object memory-backend-ram,id=more,size=128M \
+	-device virtio-mem-pci,memdev=more
+refused plugged "without virtio-mem" migrate-set-capabilities "$(capability ferry true)"
+quit plugged
 exit 0

@@ -81,7 +81,7 @@ class QemuBench(bench.Bench):
 
     def __init__(self, series, args):
         super().__init__(series, args)
-        self.files = qemu.files(stock=True)
+        self.files = qemu.files(qemu.VERSION, stock=True)
         self.boot_words = {"net": link}
         self.moves, self.traces = {}, {}
 

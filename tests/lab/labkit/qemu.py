@@ -7,7 +7,7 @@ import types
 from . import build, guest, kernels, paths, runner, setup, verdict
 from .ui import LabError, say
 
-VERSION = "7.2"
+VERSION = "7.2"         # unless another one is asked for
 # What a q35 machine with a VGA needs; the packages are those of the lab's own QEMU.
 FIRMWARE = ("/usr/share/seabios/bios-256k.bin", "/usr/share/seabios/vgabios-stdvga.bin",
             "/usr/share/qemu/kvmvapic.bin", "/usr/share/qemu/linuxboot_dma.bin",
@@ -30,9 +30,9 @@ ALL = (scenario("moves", 1, 400, "moves.sh"), scenario("hosts", 2, 500, "hosts.s
 SHORT = (scenario("there and back", 2, 300, "hosts.sh 1"),)
 
 
-def built(*options):
+def built(version, *options):
     """The path of what userspace/qemu/build makes, from the cache or built now."""
-    command = [paths.TOP / "userspace" / "qemu" / "build", *options, VERSION]
+    command = [paths.TOP / "userspace" / "qemu" / "build", *options, version]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False,
                           stdin=subprocess.DEVNULL)
     path = pathlib.Path(done.stdout.strip() or "/nothing")
@@ -41,14 +41,14 @@ def built(*options):
     return path
 
 
-def files(stock, own=False):
+def files(version, stock, own=False):
     """{path in the host: file}: the programs, the scripts, the firmware."""
-    wanted = {"usr/bin/qemu-system-x86_64": built(), "guest/modules.cpio": guest.modules(),
+    wanted = {"usr/bin/qemu-system-x86_64": built(version), "guest/modules.cpio": guest.modules(),
               **{f"usr/share/qemu/{pathlib.Path(p).name}": pathlib.Path(p).resolve() for p in FIRMWARE}}
     if stock:
-        wanted["usr/bin/qemu-stock"] = built("--stock")
+        wanted["usr/bin/qemu-stock"] = built(version, "--stock")
     if own:
-        wanted["usr/bin/migration-test"] = built("--stock", "--migration-test")
+        wanted["usr/bin/migration-test"] = built(version, "--stock", "--migration-test")
     for script in paths.QEMU.glob("*.sh"):
         wanted[f"tests/{'qemu' if script.stem == 'lib' else script.stem}.sh"] = script
     return wanted
@@ -70,7 +70,7 @@ def run_scenario(test, series, directory, wanted):
     return result
 
 
-def check(series, short=False, only=""):
+def check(series, version=VERSION, short=False, only=""):
     """Returns the exit status."""
     setup.setup(series)
     if not kernels.find("6.12"):
@@ -79,7 +79,7 @@ def check(series, short=False, only=""):
     if not scenarios:
         raise LabError(f"there is no scenario named {only}; there is: "
                        f"{', '.join(t.name for t in ALL)}")
-    wanted = files(not short, OWN in scenarios)
+    wanted = files(version, not short, OWN in scenarios)
     say("building ...")
     build.build(series)
     directory = runner.new_run()
