@@ -28,6 +28,8 @@ bool find_param(const char *name, char *value, size_t size)
 	const char *p = cmdline;
 	size_t len;
 
+	if (!cmdline[0])
+		read_cmdline();
 	snprintf(key, sizeof(key), "ferry.%s=", name);
 	while ((p = strstr(p, key))) {
 		if (p == cmdline || p[-1] == ' ') {
@@ -78,7 +80,6 @@ void read_params(void)
 	uint64_t mib;
 	unsigned int i;
 
-	read_cmdline();
 	find_param("load", name, sizeof(name));
 	for (i = 0; i < sizeof(loads) / sizeof(loads[0]); i++)
 		if (!strcmp(loads[i].name, name))

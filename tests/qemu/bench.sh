@@ -12,7 +12,7 @@
 # shellcheck source=/dev/null
 . /tests/qemu.sh
 cd /tmp || fail "no /tmp"
-trap '[ $? = 0 ] || tail -n 5 ./*.err ./*.log' EXIT
+trap '[ $? = 0 ] || tail -n 5 ./*.err ./*.serial ./*.log' EXIT
 
 limit=$1
 export MIB="$2" CPUS=1

@@ -11,7 +11,7 @@
 . /tests/qemu.sh
 require qemu-stock flow diskcheck screencheck
 cd /tmp || fail "no /tmp"
-trap '[ $? = 0 ] || tail -n 5 ./*.err ./*.log flow.txt' EXIT
+trap '[ $? = 0 ] || tail -n 5 ./*.err ./*.serial ./*.log flow.txt' EXIT
 
 rounds=$1 form=${2:-short}
 peer_ip=$([ "$LAB_HOST" = 1 ] && echo "$SINK_IP" || echo "$SOURCE_IP")

@@ -11,7 +11,7 @@
 . /tests/qemu.sh
 require qmpfd
 cd /tmp || fail "no /tmp"
-trap '[ $? = 0 ] || tail -n 5 ./*.err ./*.log' EXIT
+trap '[ $? = 0 ] || tail -n 5 ./*.err ./*.serial ./*.log' EXIT
 
 # pass NAME KIND PORT COMMAND: with the uri of what qmpfd passes
 pass() { qmpfd "$1.qmp" "$2" "$3" "{\"execute\":\"$4\",\"arguments\":{\"uri\":\"fd:passed\"}}"; }
