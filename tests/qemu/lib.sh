@@ -13,6 +13,7 @@ seq_of() { tr -d '\r' <"$1" | sed -n 's/^FERRY-GUEST seq=\([0-9]*\) .*/\1/p' | "
 
 # start NAME [OPTIONS OF QEMU]: a q35 machine. Files NAME.log (what the guest says), .serial
 # (its kernel), .err, .pid, .qmp.
+# The port is the first virtio device, by which the guest knows it.
 # From the environment: PROGRAM, MEMORY (memory-backend-KIND[,OPTIONS] of the guest's RAM),
 # RING (options of -accel kvm), MIB and CPUS of the guest, TELL (words for the guest)
 start()
@@ -29,7 +30,7 @@ start()
 		-machine pc-q35-7.2,memory-backend=pc.ram \
 		-object "memory-backend-${MEMORY:-ram},id=pc.ram,size=${st_mib}M" \
 		-cpu host -m "$st_mib" -smp "${CPUS:-2}" -nodefaults -no-user-config -display none \
-		-device VGA -serial "file:$st_name.serial" -device virtio-serial-pci,addr=9 \
+		-device VGA -serial "file:$st_name.serial" -device virtio-serial-pci,addr=2 \
 		-chardev "pipe,id=port,path=$st_name.port" -device virtserialport,chardev=port -qmp "unix:$st_name.qmp,server=on,wait=off" \
 		-kernel /guest/bzImage -initrd "$st_name.initrd" \
 		-append "$(cat /guest/cmdline.q35) ferry.console=/dev/vport0p1 ${TELL-ferry.load=light ferry.mem=48}" "$@" \
