@@ -90,11 +90,13 @@ fuzz-ioctl: /usr/bin/python3
 	$(LAB) run -v --kernel $(or $(KERNEL),6.12) --timeout 1200 \
 		--args "$(or $(SEED),$(shell date +%s)) $(or $(TIMES),10)" fuzz_ioctl
 
+# A directory of userspace/qemu.
+QEMU ?= 7.2
 qemu: /usr/bin/python3
-	$(LAB) qemu
+	$(LAB) qemu --qemu $(QEMU)
 
 test-qemu: /usr/bin/python3
-	$(LAB) test-qemu
+	$(LAB) test-qemu --qemu $(QEMU)
 
 demo: /usr/bin/python3
 	$(LAB) demo
@@ -125,7 +127,7 @@ help:
 	@echo "make test          everything that is tested, with all its set-up"
 	@echo "make test-debug    the tests in emulated hosts on a 6.12 with KASAN, lockdep, kmemleak ..."
 	@echo "make test-newest   the same on the newest kernel of the distribution's unstable suite"
-	@echo "make qemu          the distribution's QEMU with our patches (userspace/qemu), in the cache"
+	@echo "make qemu          the distribution's QEMU with our patches, in the cache (QEMU=7.2 or 10.0)"
 	@echo "make test-qemu     guests of that QEMU move, in emulated hosts"
 	@echo "make bench-qemu    the same guest migrated by QEMU's own ways and by ours"
 	@echo "make check         only the lints;  make kunit: only the unit tests"
