@@ -95,6 +95,10 @@ QEMU ?= 7.2
 qemu: /usr/bin/python3
 	$(LAB) qemu --qemu $(QEMU)
 
+# There and back once, between two hosts.
+test-qemu-short: /usr/bin/python3
+	$(LAB) test-qemu --short --qemu $(QEMU)
+
 test-qemu: /usr/bin/python3
 	$(LAB) test-qemu --qemu $(QEMU)
 
@@ -128,7 +132,7 @@ help:
 	@echo "make test-debug    the tests in emulated hosts on a 6.12 with KASAN, lockdep, kmemleak ..."
 	@echo "make test-newest   the same on the newest kernel of the distribution's unstable suite"
 	@echo "make qemu          the distribution's QEMU with our patches, in the cache (QEMU=7.2 or 10.0)"
-	@echo "make test-qemu     guests of that QEMU move, in emulated hosts"
+	@echo "make test-qemu     guests of that QEMU move, in emulated hosts (test-qemu-short: once)"
 	@echo "make bench-qemu    the same guest migrated by QEMU's own ways and by ours"
 	@echo "make check         only the lints;  make kunit: only the unit tests"
 	@echo "make fuzz          hostile bytes and hostile peers, SECONDS=60 long (clang's libFuzzer)"
@@ -144,4 +148,5 @@ help:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -q -y --no-install-recommends python3
 
 .PHONY: all modules userspace install install-module install-userspace dkms-install dkms-remove \
-	setup check kunit model test test-debug test-newest qemu test-qemu bench-qemu fuzz fuzz-ioctl demo bench soak clean help
+	setup check kunit model test test-debug test-newest qemu test-qemu test-qemu-short \
+	bench-qemu fuzz fuzz-ioctl demo bench soak clean help

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../guest/disk.h"
@@ -19,8 +18,8 @@
 static const char usage_text[] =
 "usage: diskcheck FILE\n"
 "\n"
-"Checks FILE, the raw image of the test guest's disk, after the guest has quit, and\n"
-"prints \"diskcheck blocks=N right=N written=N\": how many there are, were found\n"
+"Checks FILE, the raw image of the test guest's disk or that disk, after the guest has\n"
+"quit, and prints \"diskcheck blocks=N right=N written=N\": how many there are, were found\n"
 "right, and were ever written. Status: 0 if all are right, 1 with a sentence about\n"
 "the first that is not, or if there is no table; 2 for wrong usage.\n";
 
@@ -71,7 +70,7 @@ int main(int argc, char **argv)
 	uint64_t *versions, i, right = 0, written = 0;
 	struct disk_block block;
 	struct disk_table t;
-	struct stat st;
+	off_t size;
 
 	if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		fputs(usage_text, stdout);
@@ -80,9 +79,12 @@ int main(int argc, char **argv)
 	if (argc != 2)
 		errx(2, "give one image: try --help");
 	fd = open(argv[1], O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st))
+	/* A disk has no size of its own; and another host may have written to it. */
+	size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	if (size < 0)
 		err(1, "cannot open %s", argv[1]);
-	t = find_table(st.st_size);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	t = find_table(size);
 	versions = malloc(t.blocks * sizeof(*versions));
 	if (!versions)
 		errx(1, "no memory for the versions of %llu blocks", (unsigned long long)t.blocks);

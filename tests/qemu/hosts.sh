@@ -50,7 +50,7 @@ picture()
 {
 	pi_frame=$(order "$1" "screen hold" "screen held frame=" | sed 's/.*frame=//')
 	must "$1" screendump "\"filename\":\"/tmp/screen.ppm\""
-	screencheck screen.ppm "$pi_frame" || fail "the screen at $1 is not frame $pi_frame"
+	screencheck screen.ppm "$pi_frame" >/dev/null || fail "the screen at $1 is not frame $pi_frame"
 	order "$1" "screen go" "screen goes" >/dev/null
 }
 
