@@ -8,6 +8,7 @@
 # with commas for blanks; RUN: MODE[@RATE], where MODE is
 #   plain multifd2 multifd4 zerocopy2 zerocopy4, each with /ring or /bitmap;  ferry1 ferry2 ...
 #   trace-MODE: the same, and figures are asked for ten times a second, which costs time
+#   perf-MODE: the same, and perf says where both hosts spend their time
 # and RATE replaces the guest's ferry.rate. Each prints a line "bench {...}" at each end.
 # shellcheck source=/dev/null
 . /tests/qemu.sh
@@ -98,6 +99,27 @@ trace()
 	done
 }
 
+# Where the time goes, of the whole host, and of which processes.
+profile()
+{
+	[ -z "$profiled" ] || {
+		perf record -q -a -g -e cpu-clock -F 250 -o perf.data sleep 1000 2>perf.err &
+		perf=$!
+		wait_for 20 [ -s perf.data ]
+	}
+}
+profile_end()
+{
+	[ -z "$profiled" ] || {
+		killall -INT sleep
+		wait "$perf"
+		echo "--- $run, $1"
+		perf report -q --stdio --no-children -g none --sort comm -i perf.data 2>&1 | head -n 12
+		perf report -q --stdio --no-children -g none --percent-limit 0.7 --sort sym -i perf.data 2>&1 | head -n 40
+		perf report -q --stdio --children -g none --percent-limit 4 --sort sym -i perf.data 2>&1 | head -n 60
+	}
+}
+
 source_end()
 {
 	launch "v$number" "$mode" "$tell"
@@ -109,12 +131,14 @@ source_end()
 	await "listens-$number" 200 >/dev/null
 	order "v$number" "gap reset" "gap reset" >/dev/null
 	began=$(report "v$number")
+	profile
 	marked=$(counted)
 	[ -z "$traced" ] || trace "v$number" &
 	state=$(qmp -t "$limit" -u completed,failed,cancelled "v$number.qmp" migrate \
 		"{\"uri\":\"tcp:$SINK_IP:$((7000 + number))\"}" 2>&1)
 	spent=$(since "$marked")
 	said=$(ask "v$number" query-migrate)
+	profile_end source
 	echo "bench {\"number\":$number,\"end\":\"source\",\"mode\":\"$mode\",\"run\":\"$run\",\"state\":\"$state\",$spent," \
 		"\"before\":\"$before\",\"quiet\":\"$quiet\",\"began\":\"$began\",\"said\":$said}"
 	share "over-$number" "$state"
@@ -128,10 +152,12 @@ sink_end()
 	launch "v$number" "$mode" "$tell" -incoming defer
 	must "v$number" migrate-incoming "\"uri\":\"tcp:0.0.0.0:$((7000 + number))\""
 	wait_for 20 listens $((7000 + number))
+	profile
 	marked=$(counted)
 	share "listens-$number" yes
 	state=$(qmp -t $((limit + 60)) -u completed,failed "v$number.qmp" query-status 2>&1 | tail -n 1)
 	spent=$(since "$marked")
+	profile_end sink
 	# The source's word counts: what did not come in time is cancelled.
 	if [ "$(await "over-$number" 100)" = completed ]; then
 		wait_for 60 says_more "v$number.log" 1
@@ -150,8 +176,12 @@ for run in "$@"; do
 	mode=${run%@*}
 	tell=''
 	traced=''
+	profiled=''
 	case $run in *@*) tell="ferry.rate=${run#*@}" ;; esac
-	case $mode in trace-*) mode=${mode#trace-} traced=yes ;; esac
+	case $mode in
+	trace-*) mode=${mode#trace-} traced=yes ;;
+	perf-*) mode=${mode#perf-} profiled=yes ;;
+	esac
 	if [ "$LAB_HOST" = 1 ]; then source_end; else sink_end; fi
 	rm -f "v$number".*
 done

@@ -63,9 +63,11 @@ def bars(where, moves):
              "set style fill solid 0.9 noborder", "set grid ytics", "set yrange [0:*<4]",
              f"set xrange [-0.6:{len(loads) - 0.4}]",
              "set xtics (" + ", ".join(f"'{load}' {n}" for n, load in enumerate(loads)) + ")",
-             f"set boxwidth {width * 0.92}", "set key outside right top font ',9'"]
+             f"set boxwidth {width * 0.92}", "set key top right font ',9' opaque"]
     for figure, title in FIGURES:
         blocks, plots = [], []
+        if figure != FIGURES[0][0]:
+            lines.append("unset key")       # one legend is enough
         for n, mode in enumerate(modes):
             rows = []
             for at, load in enumerate(loads):

@@ -44,8 +44,12 @@ class Boot:
     live = set()
 
     def __init__(self, directory, series, hosts=1, cpus=2, mem=1024, root=False, cmdline="",
-                 module=None, on_output=None, files=None, net=Cable, disk=0):
-        """NET makes what joins two hosts; DISK is the size in MiB of one that all of them see."""
+                 module=None, on_output=None, files=None, net=Cable, disk=0,
+                 touched=False):
+        """
+        NET makes what joins two hosts; DISK is the size in MiB of one that all of them see;
+        TOUCHED: the hosts' memory is there from the beginning.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         kernel = kernels.get(series)
         guest = kernels.get("6.12")
@@ -62,7 +66,7 @@ class Boot:
             for number in range(1, hosts + 1):
                 self.hosts.append(Host(kernel, image, directory, number, cpus, mem, self.relay,
                                        between, root, on_output, cmdline,
-                                       self.disk if disk else None))
+                                       self.disk if disk else None, touched))
             for host in self.hosts:
                 host.wait_up()
         except BaseException:

@@ -69,7 +69,7 @@ class Host:
     """A running emulated host. Always close() it."""
 
     def __init__(self, kernel, initramfs, directory, number=1, cpus=2, mem=1024, relay=None,
-                 net=None, share_root=False, on_output=None, cmdline="", disk=None):
+                 net=None, share_root=False, on_output=None, cmdline="", disk=None, touched=False):
         self.kernel, self.number, self.directory = kernel, number, directory
         self.on_output = on_output
         self.console_log = directory / f"console{number}.log"
@@ -103,7 +103,7 @@ class Host:
                "-no-user-config", "-display", "none", "-no-reboot", "-machine", "pc",
                *(("-accel", "kvm", "-cpu", "host") if accel_kvm()
                  else ("-accel", f"tcg,thread={tcg_threads()}", "-cpu", "max")),
-               "-smp", str(cpus), "-m", f"{mem}M",
+               "-smp", str(cpus), "-m", f"{mem}M", *self._memory(mem, touched),
                "-kernel", str(kernel.vmlinuz), "-initrd", str(initramfs), "-append", append,
                "-chardev", f"socket,id=con,fd={console_fd.fileno()},logfile={self.console_log}",
                "-serial", "chardev:con", "-device", "virtio-rng-pci",
@@ -138,6 +138,12 @@ class Host:
             threading.Thread(target=target, args=args, daemon=True).start()
         if not accel_kvm():
             threading.Thread(target=self._keep_awake, daemon=True).start()
+
+    @staticmethod
+    def _memory(mem, touched):
+        """With TOUCHED this machine has given all of the memory before anything is measured."""
+        return ["-object", f"memory-backend-ram,id=ram,size={mem}M,prealloc=on", "-machine",
+                "memory-backend=ram"] if touched else []
 
     def _keep_awake(self):
         """TCG loses an interrupt now and then (host/keepawake.c): send another."""
