@@ -55,12 +55,12 @@ picture()
 }
 
 # No byte of the stream is wrong, and it goes on
-flows() { [ "$(sed -n 's/^flow in=\([0-9]*\).*/\1/p' flow.txt | tail -n 1)" -gt "$1" ]; }
+came() { sed -n 's/^flow in=\([0-9]*\).*/\1/p' flow.txt | tail -n 1; }
+flows() { fl_came=$(came); [ "${fl_came:-0}" -gt "$1" ]; }
 check_flow()
 {
 	[ "$LAB_HOST" = 2 ] || return 0
-	cf_now=$(sed -n 's/^flow in=\([0-9]*\).*/\1/p' flow.txt | tail -n 1)
-	wait_for 30 flows "$cf_now"
+	wait_for 30 flows "$(came)"
 	! gone "$flow" || fail "flow has ended: $(tail -n 2 flow.txt)"
 }
 
