@@ -10,11 +10,15 @@ require qemu-system-x86_64 qemu-stock migration-test /usr/share/qemu
 cd /tmp || fail "no /tmp"
 
 limit=$1
+# The test wants to read the target from the name.
+for program in qemu-system-x86_64 qemu-stock; do
+	ln -s "/usr/bin/$program" "$program-system-x86_64" || fail "no link"
+done
 
 # part PROGRAM PATH: prints ok, skip or bad
 part()
 {
-	if ! QTEST_QEMU_BINARY=/usr/bin/$1 timeout -s KILL "$((limit * LAB_SLOW))" \
+	if ! QTEST_QEMU_BINARY=/tmp/$1-system-x86_64 timeout -s KILL "$((limit * LAB_SLOW))" \
 	   migration-test --tap -p "$2" >"part.$1" 2>&1; then
 		echo bad
 	elif grep -q "^ok .*# SKIP" "part.$1"; then
@@ -29,7 +33,8 @@ part()
 	done
 }
 
-QTEST_QEMU_BINARY=/usr/bin/qemu-stock migration-test -l >parts 2>list.err || fail "no list: $(cat list.err)"
+QTEST_QEMU_BINARY=/tmp/qemu-stock-system-x86_64 migration-test -l >list 2>list.err || fail "no list: $(cat list.err)"
+grep '^/' list >parts
 before=0 after=0 worse=
 while read -r path; do
 	stock=$(part qemu-stock "$path" </dev/null)
@@ -41,7 +46,7 @@ while read -r path; do
 		worse="$worse $path"
 		tail -n 5 part.qemu-system-x86_64
 	elif [ "$stock" = bad ]; then
-		tail -n 2 part.qemu-stock
+		tail -n 6 part.qemu-stock
 	fi
 done <parts
 [ "$before" -gt 0 ] || fail "nothing of migration-test passes, also without our patches"
