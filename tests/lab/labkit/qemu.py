@@ -26,7 +26,7 @@ def scenario(name, hosts, timeout, words):
 # A part of QEMU's own test takes up to a minute and a half on a busy machine.
 OWN = scenario("own migration-test", 1, 3600, "own.sh 180")
 # One host: 1500 MiB, two guests. Two hosts: 1024 MiB each, one guest.
-ALL = (scenario("moves", 1, 400, "moves.sh"), scenario("hosts", 2, 500, "hosts.sh 5 all"), OWN)
+ALL = (scenario("moves", 1, 400, "moves.sh"), scenario("hosts", 2, 900, "hosts.sh 5 all"), OWN)
 SHORT = (scenario("there and back", 2, 300, "hosts.sh 1"),)
 
 
