@@ -9,7 +9,7 @@
 # last, and in between one migration is cancelled and one destination killed half way.
 # shellcheck source=/dev/null
 . /tests/qemu.sh
-require qemu-stock flow diskcheck screencheck
+require flow diskcheck screencheck
 cd /tmp || fail "no /tmp"
 trap '[ $? = 0 ] || tail -n 5 ./*.err ./*.serial ./*.log flow.txt' EXIT
 
@@ -161,7 +161,11 @@ broken()
 }
 
 ours=qemu-system-x86_64 stock=qemu-stock
-first=$([ "$form" = all ] && echo $stock || echo $ours)
+first=$ours
+if [ "$form" = all ]; then
+	require $stock
+	first=$stock
+fi
 if [ "$LAB_HOST" = 1 ]; then
 	here=v0
 	PROGRAM=$first boot v0 off
