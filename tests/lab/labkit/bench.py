@@ -243,6 +243,36 @@ def table(results):
     print(flush=True)
 
 
+def measure_parts(b, parts, only, usual):
+    """Those that ONLY names, or the USUAL ones; returns the names of those that failed."""
+    failed = []
+    for part in only.split(",") if only else usual:
+        if part not in parts:
+            raise LabError(f"there is nothing to measure named {part}; there is: "
+                           f"{', '.join(parts)}")
+        try:
+            parts[part](b)
+        except LabError as err:
+            say(f"error: {err}")
+            failed.append(part)
+    return failed
+
+
+def conclude(b, failed, where, files):
+    """Print the table, write FILES ({name: what}) to WHERE; returns the exit status."""
+    table(b.results)
+    print(f"kernel {kernels.get(b.series).release}, hosts on "
+          f"{'KVM' if vm.accel_kvm() else 'TCG'}; others used up to {b.others:.2f} of this "
+          f"machine's {os.cpu_count()} processors"
+          f"{'' if b.others <= QUIET else ': do not trust these figures'}")
+    for name, what in files.items():
+        paths.write_new(where / name, (json.dumps(what, indent=2) + "\n").encode())
+    say(f"the same for programs is in {where.relative_to(paths.TOP)}: {', '.join(files)}")
+    if failed:
+        say(f"not measured: {', '.join(failed)}; the errors are above")
+    return 1 if failed else 0
+
+
 def bench(series, args):
     """Returns the exit status: 0 if all was measured, also when targets are missed."""
     setup.setup([series])
@@ -254,23 +284,5 @@ def bench(series, args):
     parts = {"harvest": measure_harvest, "warm": lambda b: measure_local(b, "warm"),
              "fresh": lambda b: measure_local(b, "fresh"), "sparse": measure_sparse,
              "gap": measure_gap, "link": measure_link}
-    failed = []
-    for part in args.only.split(",") if args.only else PARTS:
-        if part not in parts:
-            raise LabError(f"there is nothing to measure named {part}; there is: "
-                           f"{', '.join(parts)}")
-        try:
-            parts[part](b)
-        except LabError as err:
-            say(f"error: {err}")
-            failed.append(part)
-    table(b.results)
-    print(f"kernel {kernels.get(series).release}, hosts on {'KVM' if vm.accel_kvm() else 'TCG'}; "
-          f"others used up to {b.others:.2f} of this machine's {os.cpu_count()} processors"
-          f"{'' if b.others <= QUIET else ': do not trust these figures'}")
-    for name, what in (("results.json", b.results), ("rows.json", b.rows)):
-        paths.write_new(paths.BUILD / "bench" / name, (json.dumps(what, indent=2) + "\n").encode())
-    say("the same for programs is in build/bench/results.json")
-    if failed:
-        say(f"not measured: {', '.join(failed)}; the errors are above")
-    return 1 if failed else 0
+    return conclude(b, measure_parts(b, parts, args.only, PARTS), paths.BUILD / "bench",
+                    {"results.json": b.results, "rows.json": b.rows})

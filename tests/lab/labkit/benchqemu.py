@@ -3,13 +3,11 @@
 "make bench-qemu": the same guest migrated by QEMU in its own ways and by ours, in
 turn, between two hosts. docs/performance.md tells what the figures mean, and what not.
 """
-import json
-import os
 import pathlib
 import shutil
 import statistics
 
-from . import bench, build, kernels, net, paths, plots, qemu, setup, vm
+from . import bench, build, kernels, net, paths, plots, qemu, setup
 from .ui import LabError, say
 
 OURS = ("ferry1", "ferry2")
@@ -199,27 +197,9 @@ def run_bench(series, args):
     b = QemuBench(series, args)
     parts = {load: lambda b, load=load: measure_load(b, load) for load in LOADS}
     parts.update(converges=measure_converges, trace=measure_trace, profile=measure_profile)
-    failed = []
-    for part in args.only.split(",") if args.only else [p for p in parts if p != "profile"]:
-        if part not in parts:
-            raise LabError(f"there is nothing to measure named {part}; there is: "
-                           f"{', '.join(parts)}")
-        try:
-            parts[part](b)
-        except LabError as err:
-            say(f"error: {err}")
-            failed.append(part)
-    bench.table(b.results)
-    print(f"kernel {kernels.get(series).release}, hosts on {'KVM' if vm.accel_kvm() else 'TCG'}; "
-          f"others used up to {b.others:.2f} of this machine's {os.cpu_count()} processors"
-          f"{'' if b.others <= bench.QUIET else ': do not trust these figures'}")
+    failed = bench.measure_parts(b, parts, args.only, [p for p in parts if p != "profile"])
     out = paths.BUILD / "bench-qemu"
     moves = {load: [m.as_dict() for m in moves] for load, moves in b.moves.items()}
-    for name, what in (("results.json", b.results), ("moves.json", moves),
-                       ("traces.json", b.traces)):
-        paths.write_new(out / name, (json.dumps(what, indent=2) + "\n").encode())
     plots.draw(out, moves, b.traces)
-    say("results.json, moves.json and the pictures are in build/bench-qemu")
-    if failed:
-        say(f"not measured: {', '.join(failed)}; the errors are above")
-    return 1 if failed else 0
+    return bench.conclude(b, failed, out, {"results.json": b.results, "moves.json": moves,
+                                           "traces.json": b.traces})
