@@ -75,6 +75,8 @@ launch()
 	*) PROGRAM=qemu-stock ;;
 	esac
 	export TELL RING PROGRAM
+	# Who waits for the end has the one socket: a monitor speaks with one at a time.
+	[ -z "$traced" ] || set -- "$@" -qmp "unix:$la_name.trace,server=on,wait=off"
 	start "$la_name" "$@"
 	setup "$la_name" "${la_mode%/*}"
 }
@@ -90,7 +92,7 @@ report()
 trace()
 {
 	while :; do
-		tr_line=$(ask "$1" query-migrate) || return
+		tr_line=$(qmp "$1.trace" query-migrate) || return
 		case $tr_line in
 		*'"status":"active"'*) echo "trace $(cut -d' ' -f1 /proc/uptime) $tr_line" ;;
 		*completed* | *failed* | *cancelled*) return ;;

@@ -66,8 +66,9 @@ def bars(where, moves):
              f"set boxwidth {width * 0.92}", "set key top right font ',9' opaque"]
     for figure, title in FIGURES:
         blocks, plots = [], []
-        if figure != FIGURES[0][0]:
-            lines.append("unset key")       # one legend is enough
+        # One legend is enough, and it has room above the bars.
+        lines += ["set offsets graph 0, graph 0, graph 0.7, graph 0"] if figure == FIGURES[0][0] \
+            else ["unset key", "unset offsets"]
         for n, mode in enumerate(modes):
             rows = []
             for at, load in enumerate(loads):
@@ -104,7 +105,7 @@ def timeline(where, traces):
         rows = (f"{p['seconds']} {p['transferred'] / 2**20:.2f} {p['dirty_rate']} "
                 f"{p['remaining'] / 2**20:.2f}" for p in traces[run])
         lines.append(f"$t{n} << EOD\n" + "\n".join(rows) + "\nEOD")
-    names = [run.removeprefix("trace-") for run in runs]
+    names = [run.removeprefix("trace-").partition("@")[0] for run in runs]
     for column, label in ((2, "MiB sent"), (3, "dirty pages/s")):
         lines += [f"set ylabel '{label}'", "set xlabel 'seconds'" if column == 3 else
                   "unset xlabel", "plot " + ", ".join(
