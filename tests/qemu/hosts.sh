@@ -46,12 +46,22 @@ boot()
 		-device virtio-blk-pci,drive=disk,addr=4 "$@"
 }
 
-# picture NAME: what QEMU shows is what the guest has painted
+# shows NAME COMMAND: after it the guest paints no more, and QEMU shows what it has painted
+shows()
+{
+	sh_frame=$(order "$1" "$2" "screen held frame=" | sed 's/.*frame=//')
+	must "$1" screendump "\"filename\":\"/tmp/screen.ppm\""
+	screencheck screen.ppm "$sh_frame" >/dev/null ||
+		fail "the screen at $1 is not frame $sh_frame after $2"
+}
+
+# picture NAME: QEMU shows what the guest has painted. The first look finds all lines dirty that
+# were painted since the one before, by whom ever they were logged; what one more frame
+# paints comes from the log as it is kept now.
 picture()
 {
-	pi_frame=$(order "$1" "screen hold" "screen held frame=" | sed 's/.*frame=//')
-	must "$1" screendump "\"filename\":\"/tmp/screen.ppm\""
-	screencheck screen.ppm "$pi_frame" >/dev/null || fail "the screen at $1 is not frame $pi_frame"
+	shows "$1" "screen hold"
+	shows "$1" "screen step"
 	order "$1" "screen go" "screen goes" >/dev/null
 }
 
