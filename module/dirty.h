@@ -10,6 +10,8 @@
 #include <linux/wait.h>
 #include <linux/xarray.h>
 
+#include "plan.h"
+
 struct ferry_dirty;
 struct ferry_reason;
 struct ferry_region;
@@ -26,8 +28,11 @@ struct kvm_dirty_gfn;
  * @name: for people
  * @harvest: ORs what changed into staged, never clears. Returns how many
  *	entries it took, or a negative errno
- * @rearm: makes every later change of a staged page show up again. Once it has
- *	returned 0, staged pages may be published
+ * @rearm: makes every later change of the pages of the entries that were harvested
+ *	first, about @most of them, show up again. Once it has returned 0, these
+ *	may be published: all that are staged if nothing is held any more, @pages
+ *	otherwise. What the guest writes anew it pays for anew, so there may be
+ *	any number of harvests before it
  * @stop: hands everything back to the VMM. Called once, after the last rearm
  *
  * All three are called by the session's main task alone. Any error means that
@@ -36,7 +41,7 @@ struct kvm_dirty_gfn;
 struct ferry_dirty_ops {
 	const char *name;
 	long (*harvest)(struct ferry_session *s);
-	int (*rearm)(struct ferry_session *s);
+	int (*rearm)(struct ferry_session *s, u64 most);
 	void (*stop)(struct ferry_session *s);
 };
 
@@ -49,7 +54,8 @@ struct ferry_dirty_ops {
  *	the vCPU, which the VM file keeps alive
  * @nr_pages: of them
  * @fetch: index of the next entry; only the main task changes it
- * @taken: entries taken by the last harvest
+ * @held: the last so many of the entries before it KVM has not got back; only the
+ *	main task changes it
  */
 struct ferry_ring {
 	u32 id;
@@ -59,7 +65,7 @@ struct ferry_ring {
 	unsigned long nr_pages;
 	unsigned long addr;
 	u32 fetch;
-	u32 taken;
+	u32 held;
 };
 
 /**
@@ -74,6 +80,12 @@ struct ferry_slot_map {
 	u64 nr_pages;
 };
 
+/* A page of an entry that is being rearmed. Regions stay as long as the session. */
+struct ferry_dirty_page {
+	struct ferry_region *region;
+	u64 pfn;
+};
+
 /**
  * struct ferry_dirty - a session's dirty source
  * @ops: which one
@@ -83,9 +95,23 @@ struct ferry_slot_map {
  * @rings: struct ferry_ring by ring id
  * @nr_slots: in @slots
  * @nr_rings: in @rings
- * @marked: entries marked for reset and not reset yet; main task only
+ * @held: entries harvested and not given back to KVM yet; main task only
+ * @pages: of the entries that were rearmed last, if others are held still; room for
+ *	FERRY_PORTION_MAX. Made with the first ring
+ * @nr_pages: in @pages
+ * @feed: of the entries that were held when the pass began, so many wait for their
+ *	turn in it; main task only
+ * @feeding: not 0: a portion of the pass is to come
+ * @portion: number of the last one
+ * @low: with fewer pages published than this a sender asks for the next one
+ * @hungry: one has
+ * @pressed: a ring is so full of them that its vCPU would have to wait soon;
+ *	main task only
+ * @sent: pages that had been sent when the rings were reset last; main task only
+ * @wasted: of these, while they were staged; main task only
  * @fresh: a ring was added: the next reset may meet entries that the VMM had
  *	reaped and left
+ * @rearm_wanted: by a sync whose round has not begun
  * @sync_wanted: number of the last sync that somebody asked for
  * @sync_done: number of the last sync that is complete
  * @sync_entries: entries of the last one
@@ -99,8 +125,19 @@ struct ferry_dirty {
 	struct xarray rings;
 	u32 nr_slots;
 	u32 nr_rings;
-	u64 marked;
+	u64 held;
+	struct ferry_dirty_page *pages;
+	u32 nr_pages;
+	u64 feed;
+	u32 feeding;
+	u32 portion;
+	u32 low;
+	bool hungry;
+	bool pressed;
+	u64 sent;
+	u64 wasted;
 	bool fresh;
+	atomic_t rearm_wanted;
 	atomic_t sync_wanted;
 	int sync_done;
 	u64 sync_entries;
@@ -114,18 +151,42 @@ extern const struct ferry_dirty_ops ferry_dirty_report_ops;
 void ferry_dirty_init(struct ferry_session *s);
 void ferry_dirty_free(struct ferry_session *s);
 
-/* Main task: harvest, rearm, publish. Returns entries taken, or -errno. */
-long ferry_dirty_round(struct ferry_session *s);
+/*
+ * Main task: harvest; and if @rearm, or if somebody asked for it or a ring gets
+ * full: rearm, publish. Returns entries taken, or -errno.
+ */
+long ferry_dirty_round(struct ferry_session *s, bool rearm);
+/*
+ * Main task: what the senders shall find in the pass that is to begin. They get a
+ * first portion of what is held, and the next when they are nearly through with it.
+ */
+int ferry_dirty_begin(struct ferry_session *s);
+/* Is the next portion due? */
+bool ferry_dirty_hungry(struct ferry_session *s);
+int ferry_dirty_feed(struct ferry_session *s);
+/* The pass ends with what is published. */
+void ferry_dirty_feed_end(struct ferry_session *s);
+/*
+ * Sender, at the end of a sweep: has it to make another one in this pass? Waits until
+ * that is known. @seen: the portion that it swept.
+ */
+bool ferry_dirty_more(struct ferry_session *s, u32 *seen);
+/* Sender: so many pages are published yet. */
+void ferry_dirty_left(struct ferry_session *s, s64 pages);
 /* Main task, once, when the session has ended. */
 void ferry_dirty_drain(struct ferry_session *s);
 
+/* Sender: of the pages that it took for sending, so many are staged. */
+void ferry_dirty_wasted(struct ferry_session *s, u32 pages);
+/* Main task: so many became dirty that nobody knew to be. */
+void ferry_dirty_staged(struct ferry_session *s, u64 pages);
 /* Anybody. Both count what they newly set as pending and wake nobody. */
 void ferry_dirty_publish(struct ferry_session *s, struct ferry_region *r, u64 first, u64 count);
 void ferry_dirty_publish_all(struct ferry_session *s);
 /* A sender that could not send puts back what it took. */
 void ferry_dirty_put_back(struct ferry_session *s, struct ferry_region *r, u64 first, u64 count);
 /* Waits for a whole round that began after the call. Interruptible. */
-int ferry_dirty_sync(struct ferry_session *s, u64 *entries, struct ferry_reason *why);
+int ferry_dirty_sync(struct ferry_session *s, bool rearm, u64 *entries, struct ferry_reason *why);
 
 /* ioctls: dirty_ring.c */
 int ferry_slot_change(struct ferry_session *s, unsigned int cmd, struct kvm_ferry_slot *arg,

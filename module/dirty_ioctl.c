@@ -130,6 +130,21 @@ int ferry_report_bitmap(struct ferry_session *s, struct kvm_ferry_bitmap *arg,
 	return ret ? ret : check_report(s, why);
 }
 
+/*
+ * After a harvest, pages of the range that are staged are missing in the log, and
+ * so will be what is written to them until they are write-protected again. If
+ * there is none, the others of the guest can be spared that.
+ */
+static int sync_range(struct ferry_session *s, const struct ferry_region *r, u64 first, u64 count,
+		      struct ferry_reason *why)
+{
+	int ret = ferry_dirty_sync(s, false, NULL, why);
+
+	if (ret || find_next_bit(r->staged, first + count, first) >= first + count)
+		return ret;
+	return ferry_dirty_sync(s, true, NULL, why);
+}
+
 /* A word that cannot be written goes back: nothing is forgotten untold. */
 int ferry_fetch_dirty(struct ferry_session *s, struct kvm_ferry_bitmap *arg,
 		      struct ferry_reason *why)
@@ -141,9 +156,11 @@ int ferry_fetch_dirty(struct ferry_session *s, struct kvm_ferry_bitmap *arg,
 
 	ret = bitmap_range(s, arg, &r, &first, &count, why);
 	if (!ret && (arg->flags & KVM_FERRY_FETCH_SYNC))
-		ret = ferry_dirty_sync(s, NULL, why);
+		ret = sync_range(s, r, first, count, why);
 	if (ret)
 		return ret;
+	/* Who published what is staged no more wrote the log first: publish_block(). */
+	smp_rmb();
 	for (i = 0; i < count; i += 64) {
 		u32 n = min_t(u64, 64, count - i);
 		u64 word;
@@ -184,7 +201,7 @@ int ferry_ring_wait(struct ferry_session *s, struct kvm_ferry_ring_wait *arg,
 	if (ferry_session_ended(s))
 		return ferry_because(why, -ESHUTDOWN, "the session has ended");
 	atomic64_inc(&s->stats.ring_full);
-	ret = ferry_dirty_sync(s, NULL, why);
+	ret = ferry_dirty_sync(s, true, NULL, why);
 	if (ret == -EBUSY)	/* the final pass has begun: the rings are being emptied */
 		ret = 0;
 	atomic64_add(ktime_to_ns(ktime_sub(ktime_get(), begin)), &s->stats.ring_full_ns);

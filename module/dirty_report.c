@@ -10,7 +10,7 @@ static long report_harvest(struct ferry_session *s)
 	return 0;
 }
 
-static int report_rearm(struct ferry_session *s)
+static int report_rearm(struct ferry_session *s, u64 most)
 {
 	return 0;
 }

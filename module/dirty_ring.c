@@ -4,10 +4,11 @@
  *
  * A ring is the VMM's mapping of it, pinned and mapped into the kernel. KVM
  * publishes an entry by storing its flags last; we take entries strictly in
- * order, mark each for reset with a release, and have KVM write-protect the
- * pages again by KVM_RESET_DIRTY_RINGS through the VM file's own ioctl, in a
- * task that has taken on the VMM's mm, as KVM demands. The VMM can write the
- * ring's pages: each field is read once and checked.
+ * order, and hold them until their pages are wanted. Then we mark each for reset
+ * with a release, in the same order, and have KVM write-protect the pages again
+ * by KVM_RESET_DIRTY_RINGS through the VM file's own ioctl, in a task that has
+ * taken on the VMM's mm, as KVM demands. The VMM can write the ring's pages:
+ * each field is read once and checked, each time.
  */
 #include <linux/bitops.h>
 #include <linux/file.h>
@@ -15,6 +16,7 @@
 #include <linux/kallsyms.h>
 #include <linux/kvm.h>
 #include <linux/log2.h>
+#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -24,7 +26,6 @@
 #include "ring.h"
 #include "session.h"
 #include "trace.h"
-
 
 bool ferry_ioctl_is(const struct file *file, const char *function)
 {
@@ -55,26 +56,30 @@ int ferry_vm_file_check(struct file *file, struct ferry_reason *why)
 	return 0;
 }
 
-/* Whether the page was not staged yet. This runs once an entry: keep it short. */
+/*
+ * Whether the page was not known to be dirty. One that is published counts when
+ * a sender takes it. This runs once an entry: keep it short.
+ */
 static bool stage(struct ferry_region *r, u64 pfn)
 {
 	if (__test_and_set_bit(pfn, r->staged))
 		return false;
 	__set_bit(pfn / FERRY_BLOCK_PAGES, r->staged_blocks);
-	return true;
+	return !test_bit(pfn, r->published);
 }
 
 /*
  * Takes what the ring holds. Before START and after the end nothing is staged:
  * everything is dirty, or nothing matters any more.
  */
-static int harvest_ring(struct ferry_session *s, struct ferry_ring *ring, bool tracking)
+static u32 harvest_ring(struct ferry_session *s, struct ferry_ring *ring, bool tracking)
 {
 	struct ferry_slot_map *map = NULL;
-	u32 last_slot = 0, taken = 0, staged = 0;
+	u32 last_slot = 0, taken = 0, fresh = 0;
 
 	lockdep_assert_held(&s->dirty.map_lock);
-	while (taken < ring->entries) {
+	/* Those that are held are dirty still. */
+	while (ring->held + taken < ring->entries) {
 		struct kvm_dirty_gfn *e = &ring->gfns[ring->fetch & (ring->entries - 1)];
 		u32 slot;
 		u64 offset;
@@ -95,14 +100,12 @@ static int harvest_ring(struct ferry_session *s, struct ferry_ring *ring, bool t
 			tracking = false;
 		}
 		if (tracking)
-			staged += stage(map->region, map->first + offset);
-		/* KVM may take the entry back as soon as it sees this. */
-		smp_store_release(&e->flags, KVM_DIRTY_GFN_F_RESET);
+			fresh += stage(map->region, map->first + offset);
 		ring->fetch++;
 		taken++;
 	}
-	WRITE_ONCE(s->stats.staged, s->stats.staged + staged);
-	ring->taken = taken;
+	ferry_dirty_staged(s, fresh);
+	ring->held += taken;
 	return taken;
 }
 
@@ -110,23 +113,28 @@ static long ring_harvest(struct ferry_session *s)
 {
 	u32 state = ferry_session_state(s);
 	bool tracking = state != KVM_FERRY_STATE_SETUP && !ferry_state_ended(state);
-	u64 begin = ktime_get_ns(), ns, passed;
+	u64 begin = ktime_get_ns(), ns, passed, interval = FERRY_HARVEST_MAX_NS;
+	struct ferry_dirty *d = &s->dirty;
 	struct ferry_ring *ring;
-	u32 fullest = 0, size = 1;
 	unsigned long id;
 	long entries = 0;
+	u32 fullest = 0;
 
-	xa_for_each(&s->dirty.rings, id, ring) {
-		entries += harvest_ring(s, ring, tracking);
-		if (ring->taken >= fullest) {
-			fullest = ring->taken;
-			size = ring->entries;
-		}
-	}
-	s->dirty.marked += entries;
 	/* A round that was asked for comes early: what counts is the time that passed. */
-	passed = s->dirty.harvested_at ? begin - s->dirty.harvested_at : s->dirty.interval_ns;
-	s->dirty.interval_ns = ferry_plan_harvest_interval(passed, fullest, size);
+	passed = d->harvested_at ? begin - d->harvested_at : d->interval_ns;
+	xa_for_each(&d->rings, id, ring) {
+		u32 taken = harvest_ring(s, ring, tracking), room = ferry_plan_ring_room(ring->entries);
+
+		if (ferry_plan_rearm(ring->held, ring->entries))
+			d->pressed = true;
+		else
+			room -= ring->held;
+		interval = min(interval, ferry_plan_harvest_interval(passed, taken, room));
+		fullest = max(fullest, taken);
+		entries += taken;
+	}
+	d->held += entries;
+	d->interval_ns = interval;
 	ns = ktime_get_ns() - begin;
 	WRITE_ONCE(s->stats.harvest_ns, s->stats.harvest_ns + ns);
 	WRITE_ONCE(s->stats.ring_entries, s->stats.ring_entries + entries);
@@ -138,14 +146,80 @@ static long ring_harvest(struct ferry_session *s)
 }
 
 /*
+ * Notes the page of an entry that was harvested. There is none if its slot was
+ * removed since, or if the VMM has changed the entry.
+ */
+static bool note_page(struct ferry_dirty *d, const struct kvm_dirty_gfn *e)
+{
+	struct ferry_slot_map *map = xa_load(&d->slots, READ_ONCE(e->slot));
+	u64 offset = READ_ONCE(e->offset);
+
+	lockdep_assert_held(&d->map_lock);
+	if (!map || offset >= map->nr_pages)
+		return false;
+	d->pages[d->nr_pages++] = (struct ferry_dirty_page) {
+		.region = map->region, .pfn = map->first + offset,
+	};
+	return true;
+}
+
+/* Marks the @n oldest entries of a ring. Whether it noted all of their pages, if asked to. */
+static bool mark_ring(struct ferry_dirty *d, struct ferry_ring *ring, u32 n, bool note)
+{
+	bool noted = true;
+
+	for (; n; n--) {
+		struct kvm_dirty_gfn *e = &ring->gfns[(ring->fetch - ring->held) & (ring->entries - 1)];
+
+		if (note && !note_page(d, e))
+			noted = false;
+		/* KVM may take the entry back as soon as it sees this. */
+		smp_store_release(&e->flags, KVM_DIRTY_GFN_F_RESET);
+		ring->held--;
+		d->held--;
+	}
+	return noted;
+}
+
+static void mark_all_locked(struct ferry_dirty *d)
+{
+	struct ferry_ring *ring;
+	unsigned long id;
+
+	lockdep_assert_held(&d->map_lock);
+	xa_for_each(&d->rings, id, ring)
+		mark_ring(d, ring, ring->held, false);
+}
+
+/* Of each ring its share, so that no vCPU's pages wait longer than another's. */
+static void mark_most_locked(struct ferry_dirty *d, u64 most)
+{
+	u64 held = d->held;
+	struct ferry_ring *ring;
+	unsigned long id;
+	bool noted = true;
+
+	lockdep_assert_held(&d->map_lock);
+	d->nr_pages = 0;
+	xa_for_each(&d->rings, id, ring) {
+		u64 n = min_t(u64, div64_u64(ring->held * most + held - 1, held), ring->held);
+
+		noted &= mark_ring(d, ring, min_t(u64, n, FERRY_PORTION_MAX - d->nr_pages), noted);
+	}
+	/* A page that is not noted is published with all that are staged. */
+	if (!noted)
+		mark_all_locked(d);
+}
+
+/*
  * KVM write-protects before it returns, and flushes TLBs if it cleared anything.
  * It must have cleared just what we marked: more means that somebody else
  * resets too, and returned before its flush; fewer, that entries were lost.
  */
-static int ring_rearm(struct ferry_session *s)
+static int ring_rearm(struct ferry_session *s, u64 most)
 {
 	struct ferry_dirty *d = &s->dirty;
-	u64 begin, ns, marked = d->marked;
+	u64 begin, ns, marked = d->held;
 	bool fresh = xchg(&d->fresh, false);
 	long ret;
 
@@ -154,10 +228,18 @@ static int ring_rearm(struct ferry_session *s)
 		return -ESRCH;
 	}
 	begin = ktime_get_ns();
+	/* Protects the rings, and what their entries' slots are. */
+	mutex_lock(&d->map_lock);
+	if (most < d->held)
+		mark_most_locked(d, most);
+	else
+		mark_all_locked(d);
+	mutex_unlock(&d->map_lock);
+	marked -= d->held;
 	ret = s->vm_file->f_op->unlocked_ioctl(s->vm_file, KVM_RESET_DIRTY_RINGS, 0);
 	ns = ktime_get_ns() - begin;
 	ferry_mm_leave(s);
-	d->marked = 0;
+	d->pressed = false;
 	WRITE_ONCE(s->stats.reset_ns, s->stats.reset_ns + ns);
 	WRITE_ONCE(s->stats.ring_resets, s->stats.ring_resets + 1);
 	trace_ferry_reset(s->id, marked, ret, ns);

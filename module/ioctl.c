@@ -239,7 +239,8 @@ static int call_wait(struct ferry_call *c)
 static int call_sync(struct ferry_call *c)
 {
 	u64 entries = 0;
-	int ret = ferry_dirty_sync(c->session, &entries, c->why);
+	bool rearm = !(c->arg->sync.flags & KVM_FERRY_SYNC_HARVEST);
+	int ret = ferry_dirty_sync(c->session, rearm, &entries, c->why);
 
 	c->arg->sync.out_entries = entries;
 	return ret;
@@ -346,7 +347,7 @@ static const struct ferry_command commands[] = {
 	ROW(RING_WAIT, call_wait, kvm_ferry_ring_wait, __reserved,
 	    0, ON_SESSION | BY_OWNER | FOR_SOURCE, RESERVED(kvm_ferry_ring_wait, __reserved)),
 	ROW(RING_SYNC, call_sync, kvm_ferry_ring_sync, out_entries,
-	    0, ON_SESSION | BY_OWNER | FOR_SOURCE | ANSWERS),
+	    KVM_FERRY_SYNC_HARVEST, ON_SESSION | BY_OWNER | FOR_SOURCE | ANSWERS),
 	ROW(RING_INDEX, call_index, kvm_ferry_ring_index, out_fetch_index,
 	    0, ON_SESSION | BY_OWNER | FOR_SOURCE | ANSWERS),
 	ROW(FINAL, call_final, kvm_ferry_final, flags, 0, ON_SESSION | BY_OWNER | FOR_SOURCE),

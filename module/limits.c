@@ -9,7 +9,6 @@
 #define MIN_BANDWIDTH		65536ULL
 #define MIN_DOWNTIME_NS		(1ULL * NSEC_PER_MSEC)
 #define MAX_DOWNTIME_NS		(2000ULL * NSEC_PER_SEC)
-#define MIN_INFLIGHT		(256ULL << 10)
 #define MIN_PEER_TIMEOUT_NS	(100ULL * NSEC_PER_MSEC)
 #define MAX_PEER_TIMEOUT_NS	(3600ULL * NSEC_PER_SEC)
 #define ALL_LIMITS (KVM_FERRY_LIMIT_BANDWIDTH | KVM_FERRY_LIMIT_DOWNTIME | \
@@ -41,7 +40,7 @@ static int check_limits(struct ferry_session *s, const struct kvm_ferry_limits *
 		return ferry_because(why, -EINVAL, "downtime_limit_ns is %llu: use 1 ms to 2000 s",
 				     l->downtime_limit_ns);
 	if ((l->flags & KVM_FERRY_LIMIT_INFLIGHT) &&
-	    (l->inflight_bytes < MIN_INFLIGHT || l->inflight_bytes > KVM_FERRY_MAX_INFLIGHT_BYTES))
+	    (l->inflight_bytes < FERRY_QUEUE_MIN_BYTES || l->inflight_bytes > KVM_FERRY_MAX_INFLIGHT_BYTES))
 		return ferry_because(why, -EINVAL, "inflight_bytes is %llu: use 256 KiB to 64 MiB",
 				     l->inflight_bytes);
 	if ((l->flags & KVM_FERRY_LIMIT_PEER_TIMEOUT) &&
@@ -124,6 +123,11 @@ int ferry_abort(struct ferry_session *s, struct ferry_reason *why)
 	if (wait_for_completion_interruptible(&s->drained))
 		return ferry_because(why, -EINTR, "a signal came");
 	return 0;
+}
+
+u64 ferry_queue_bytes(const struct ferry_session *s)
+{
+	return ferry_plan_queue(READ_ONCE(s->stats.link_rate.value), s->nr_data, s->inflight_bytes);
 }
 
 /*

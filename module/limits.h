@@ -14,6 +14,8 @@ int ferry_limits(struct ferry_session *s, struct kvm_ferry_limits *arg, struct f
 /* The peer's timeout is known (or taken to be ours, until then). */
 void ferry_peer_timeout(struct ferry_session *s, u64 theirs);
 int ferry_abort(struct ferry_session *s, struct ferry_reason *why);
+/* What a data channel may hold that the link has not taken yet, as things are. */
+u64 ferry_queue_bytes(const struct ferry_session *s);
 /* Sleeps until @bytes may be sent, or the session ends. */
 void ferry_pace_wait(struct ferry_session *s, u64 bytes);
 

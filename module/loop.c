@@ -289,6 +289,13 @@ static u64 loop_taken(struct ferry_channel *ch)
 	return READ_ONCE(l->pair->end[!l->side].taken);
 }
 
+static u64 loop_queued(struct ferry_channel *ch)
+{
+	struct loop_channel *l = to_loop(ch);
+
+	return READ_ONCE(l->pair->end[!l->side].queued);
+}
+
 /* What is queued stays there for the peer, closed or not. */
 static bool loop_untaken(struct ferry_channel *ch)
 {
@@ -326,6 +333,7 @@ const struct ferry_transport_ops ferry_loop_ops = {
 	.recv = loop_recv,
 	.connected = loop_connected,
 	.taken = loop_taken,
+	.queued = loop_queued,
 	.untaken = loop_untaken,
 	.shutdown = loop_shutdown,
 	.free = loop_free,

@@ -16,6 +16,7 @@
 #define NS_PER_S	1000000000ULL
 #define RATE_HALF_NS	500000000ULL	/* a sample of this length weighs one half */
 #define RATE_SHIFT	16		/* bits of a rate below the point */
+#define QUEUES_PER_S	50ULL		/* so long is a queue, at most */
 #define PACE_BATCH	(256ULL << 10)
 #define PACE_MAX_DEBT	(1LL << 62)
 
@@ -97,17 +98,45 @@ bool ferry_plan_converged(u64 expected_ns, u64 limit_ns)
 	return expected_ns != FERRY_PLAN_UNKNOWN && expected_ns <= limit_ns;
 }
 
-u64 ferry_plan_harvest_interval(u64 last_ns, u32 most_entries, u32 ring_entries)
+u64 ferry_plan_queue(u64 link_rate, u32 channels, u64 most)
+{
+	if (link_rate == FERRY_PLAN_UNKNOWN)
+		return most;
+	return clamp_t(u64, link_rate / (QUEUES_PER_S * channels), FERRY_QUEUE_MIN_BYTES, most);
+}
+
+u64 ferry_plan_harvest_interval(u64 last_ns, u32 entries, u32 room)
 {
 	u64 longest = last_ns < FERRY_HARVEST_MAX_NS / 2 ? last_ns * 2 : FERRY_HARVEST_MAX_NS;
 	u64 next = longest;
 
 	/* A shorter interval at once, a longer one step by step. */
-	if (most_entries)
-		next = muldiv(last_ns, ring_entries / 4, most_entries);
+	if (entries)
+		next = muldiv(last_ns, room / 4, entries);
 	if (next > longest)
 		next = longest;
 	return next > FERRY_HARVEST_MIN_NS ? next : FERRY_HARVEST_MIN_NS;
+}
+
+u32 ferry_plan_ring_room(u32 entries)
+{
+	return entries - min_t(u32, entries / 2, FERRY_RING_RESERVED);
+}
+
+bool ferry_plan_rearm(u32 held, u32 entries)
+{
+	return held >= ferry_plan_ring_room(entries) / 2;
+}
+
+bool ferry_plan_rearm_early(u64 held, u64 sent, u64 wasted)
+{
+	return held && held / FERRY_REARM_WASTED <= wasted && held / FERRY_REARM_SENT <= sent &&
+	       wasted;
+}
+
+u32 ferry_plan_portion(u64 link_rate)
+{
+	return clamp_t(u64, link_rate / QUEUES_PER_S, FERRY_PORTION_MIN, FERRY_PORTION_MAX);
 }
 
 static s64 pace_burst(u64 rate)

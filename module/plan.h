@@ -47,22 +47,97 @@ u64 ferry_plan_downtime(u64 remaining, u64 link_rate, u64 fixed_ns);
  */
 bool ferry_plan_converged(u64 expected_ns, u64 limit_ns);
 
+#define FERRY_QUEUE_MIN_BYTES	(256ULL << 10)
+
+/**
+ * ferry_plan_queue - how much a data channel may hold that the link has not taken yet
+ * @link_rate: bytes a second of all channels; FERRY_PLAN_UNKNOWN: as much as is allowed
+ * @channels: data channels that share it, 1 or more
+ * @most: bytes that are allowed, FERRY_QUEUE_MIN_BYTES or more
+ *
+ * A page that is written while it waits there is sent once more, and a guest
+ * that is stopped waits for all that is there. So it is 20 ms of the link.
+ *
+ * Return: FERRY_QUEUE_MIN_BYTES to @most.
+ */
+u64 ferry_plan_queue(u64 link_rate, u32 channels, u64 most);
+
 #define FERRY_HARVEST_MIN_NS	(1ULL * 1000 * 1000)
 #define FERRY_HARVEST_MAX_NS	(50ULL * 1000 * 1000)
 
 /**
  * ferry_plan_harvest_interval - how long to sleep before the next harvest
  * @last_ns: the interval that just passed
- * @most_entries: entries that the fullest ring had gathered in it
- * @ring_entries: entries that a ring holds
+ * @entries: that a ring had gathered in it
+ * @room: entries that the ring still takes before its vCPU must wait
  *
- * Aims at a quarter of a ring an interval, so that a burst of four times the
- * rate meets a ring with room. Shrinks at once, grows by no more than twice a
- * step: an idle VM's interval doubles up to FERRY_HARVEST_MAX_NS.
+ * Aims at a quarter of the room an interval, so that a burst of four times the
+ * rate still fits. Shrinks at once, grows by no more than twice a step: an idle
+ * VM's interval doubles up to FERRY_HARVEST_MAX_NS.
  *
  * Return: FERRY_HARVEST_MIN_NS to FERRY_HARVEST_MAX_NS.
  */
-u64 ferry_plan_harvest_interval(u64 last_ns, u32 most_entries, u32 ring_entries);
+u64 ferry_plan_harvest_interval(u64 last_ns, u32 entries, u32 room);
+
+/*
+ * What KVM keeps free in a ring: KVM_DIRTY_RING_RSVD_ENTRIES, and on Intel as
+ * much as the page modification log holds (PML_ENTITY_NUM or
+ * PML_LOG_NR_ENTRIES). A ring that is full but for them stops its vCPU.
+ */
+#define FERRY_RING_RESERVED	(64 + 512)
+
+/**
+ * ferry_plan_ring_room - entries that a ring takes between two resets
+ * @entries: its size
+ *
+ * Return: what the reserve leaves, and no less than half of @entries.
+ */
+u32 ferry_plan_ring_room(u32 entries);
+
+/**
+ * ferry_plan_rearm - must the rings be reset, for one of them will be full
+ * @held: entries of a ring that were harvested and wait for a reset
+ * @entries: its size
+ *
+ * A reset write-protects all that was harvested: whatever the guest writes
+ * again, it pays for again. So it waits for half of the room to be used up,
+ * unless the pages are wanted for sending before.
+ */
+bool ferry_plan_rearm(u32 held, u32 entries);
+
+#define FERRY_REARM_WASTED	16U
+#define FERRY_REARM_SENT	2U
+
+/**
+ * ferry_plan_rearm_early - would a reset in the middle of a pass pay
+ * @held: entries of all rings that were harvested and wait for a reset
+ * @sent: pages that were sent since then
+ * @wasted: of these, pages that had been written since then: they go once more,
+ *	though what went was their newest content
+ *
+ * A reset makes the guest fault up to @held times, and spares pages from then on
+ * what @wasted counts. It pays if that is at least one page in
+ * FERRY_REARM_WASTED; and over a slow link a guest shall not fault more often
+ * than FERRY_REARM_SENT times for each page that it carries.
+ */
+bool ferry_plan_rearm_early(u64 held, u64 sent, u64 wasted);
+
+/* A reset takes a lock of the VM's and flushes its TLBs: not for a handful of pages. */
+#define FERRY_PORTION_MIN	64U
+/* What each pass would hold in memory for it: 16 bytes an entry. */
+#define FERRY_PORTION_MAX	4096U
+
+/**
+ * ferry_plan_portion - how many entries are rearmed at a time within a pass
+ * @link_rate: pages a second, or what is left of FERRY_PLAN_UNKNOWN by a division
+ *
+ * A page that was rearmed and waits for its turn may be written meanwhile, and then
+ * goes twice. So it is rearmed when its turn is near: as many as the link carries
+ * in 20 ms.
+ *
+ * Return: FERRY_PORTION_MIN to FERRY_PORTION_MAX.
+ */
+u32 ferry_plan_portion(u64 link_rate);
 
 /**
  * struct ferry_pace - a token bucket that may go into debt

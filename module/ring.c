@@ -213,6 +213,11 @@ static int ring_insert(struct ferry_session *s, struct ferry_ring *ring, struct 
 		ferry_because(why, ret, "the session has ended");
 		goto out;
 	}
+	ret = -ENOMEM;
+	if (!d->pages)
+		d->pages = kvmalloc_array(FERRY_PORTION_MAX, sizeof(*d->pages), GFP_KERNEL_ACCOUNT);
+	if (!d->pages)
+		goto out;
 	ret = -ENOSPC;
 	if (d->nr_rings == KVM_FERRY_MAX_RINGS) {
 		ferry_because(why, ret, "a session has at most %u rings", KVM_FERRY_MAX_RINGS);
@@ -272,4 +277,5 @@ void ferry_rings_free(struct ferry_session *s)
 	xa_for_each(&s->dirty.rings, id, ring)
 		ring_free(ring);
 	xa_destroy(&s->dirty.rings);
+	kvfree(s->dirty.pages);
 }

@@ -127,8 +127,8 @@ static u32 batch_limit(struct ferry_session *s)
 {
 	u64 rate = READ_ONCE(s->pace.rate), pages = BATCH_PAGES;
 
-	/* A batch that waits for the socket holds references, too. */
-	pages = min(pages, s->inflight_bytes / 2 / PAGE_SIZE);
+	/* A batch that waits for the socket is a part of what waits for the link. */
+	pages = min(pages, ferry_queue_bytes(s) / 2 / PAGE_SIZE);
 	/* At most 20 ms of the limit at once. */
 	return rate ? clamp_t(u64, rate / 50 / PAGE_SIZE, 1, pages) : pages;
 }
@@ -292,7 +292,9 @@ static int send_word(struct send_batch *b, struct ferry_region *r, u64 pfn)
 	u64 word = ferry_bits_take(r->published, pfn, count);
 	int ret = 0;
 
-	atomic64_sub(hweight64(word), &b->s->stats.pending);
+	ferry_dirty_left(b->s, atomic64_sub_return(hweight64(word), &b->s->stats.pending));
+	/* Written since they were published: they go now, and once more. */
+	ferry_dirty_wasted(b->s, hweight64(word & READ_ONCE(r->staged[pfn / BITS_PER_LONG])));
 	while (word) {
 		u32 at = __ffs64(word);
 		u32 run = ~(word >> at) ? __ffs64(~(word >> at)) : BITS_PER_LONG;
@@ -394,7 +396,7 @@ int ferry_sender(void *channel)
 		b->ch = ch;
 	}
 	while (!ret) {
-		u32 pass;
+		u32 pass, portion;
 
 		/* Pairs with ferry_pass_begin(). */
 		wait_event_idle(s->wait, smp_load_acquire(&s->pass) != ch->tx_pass ||
@@ -405,7 +407,10 @@ int ferry_sender(void *channel)
 		b->bytes = 0;
 		/* A limit may have been set since the last batch. */
 		b->limit = batch_limit(s);
-		ret = sweep(b);
+		portion = smp_load_acquire(&s->dirty.portion); /* pairs with tell_portion() */
+		do {
+			ret = sweep(b);
+		} while (!ret && ferry_dirty_more(s, &portion));
 		if (!ret && !ferry_session_ended(s))
 			ret = send_fence(ch, pass, b->bytes);
 	}

@@ -3,10 +3,11 @@
  * The source's main task: harvest rounds and passes, one loop from CREATE until
  * the session has ended and the rings are handed back.
  *
- * A pass is one sweep of all senders over the published pages. It begins when
- * the pass before it was acknowledged on every channel, so at most one is under
- * way. Pages that are published while it runs are sent by it if they lie ahead
- * of the sender, by the next one otherwise.
+ * A pass is a sweep of all senders over the published pages, and one more for each
+ * portion that is rearmed meanwhile (dirty.c). It begins when the pass before it
+ * was acknowledged on every channel, so at most one is under way. Pages that are
+ * published while it runs are sent by it if they lie ahead of the sender, by the
+ * next sweep otherwise.
  */
 #include <linux/kthread.h>
 #include <linux/ktime.h>
@@ -32,7 +33,7 @@
  * @sampled_at: ns: when the dirty rate was last sampled
  * @dirty: pages that had become dirty by then
  * @bytes_at: ns: when the link's rate was last sampled, or the pass began
- * @bytes: transferred by then
+ * @bytes: acknowledged by then
  */
 struct pass_clock {
 	bool begun;
@@ -101,8 +102,10 @@ int ferry_start(struct ferry_session *s, struct ferry_reason *why)
 	if (ret)
 		goto out;
 	get_random_bytes(s->token, ferry_session_is_source(s) ? sizeof(s->token) : 0);
-	for (i = 0; i < s->nr_data; i++)
+	for (i = 0; i < s->nr_data; i++) {
 		s->data[i]->ops->start(s->data[i]);
+		s->data[i]->taken_before = s->data[i]->ops->taken(s->data[i]);
+	}
 	s->control->ops->start(s->control);
 	if (ferry_session_is_source(s))
 		ferry_dirty_publish_all(s);
@@ -137,7 +140,7 @@ bool ferry_pass_done(struct ferry_session *s)
 
 int ferry_pass_begin(struct ferry_session *s, bool final)
 {
-	u64 pages = atomic64_read(&s->stats.pending);
+	u64 pages = ferry_stats_left(&s->stats);
 	int ret;
 
 	ret = ferry_control_pass(s, FERRY_MSG_PASS, s->pass + 1, 0, pages);
@@ -163,9 +166,11 @@ void ferry_pass_end(struct ferry_session *s, bool final)
 static void sample(struct ferry_session *s, struct pass_clock *c, u64 now, bool pass_end)
 {
 	struct ferry_stats *st = &s->stats;
-	u64 bytes = atomic64_read(&st->transferred), dirty = atomic64_read(&st->dirty_pages);
-	u64 ns = now - c->sampled_at;
+	u64 dirty = atomic64_read(&st->dirty_pages), ns = now - c->sampled_at, bytes;
 
+	/* What the link carried: what a channel took and holds is still to come. */
+	ferry_stats_channels(s);
+	bytes = st->acked;
 	if (c->begun && (pass_end || ns >= SAMPLE_NS)) {
 		/* A link that had little to carry says nothing about its rate. */
 		if (bytes - c->bytes >= LINK_SAMPLE_BYTES)
@@ -188,7 +193,7 @@ static void sample(struct ferry_session *s, struct pass_clock *c, u64 now, bool 
 static void predict(struct ferry_session *s)
 {
 	struct ferry_stats *st = &s->stats;
-	u64 bytes = (atomic64_read(&st->pending) + st->staged) * PAGE_SIZE;
+	u64 bytes = ferry_stats_left(st) * PAGE_SIZE + st->queued;
 	u64 fixed = 3 * READ_ONCE(st->fence_ns);
 	u64 expected = bytes ? ferry_plan_downtime(bytes, READ_ONCE(st->link_rate.value), fixed) :
 			       fixed;
@@ -213,26 +218,50 @@ static void finish_pass(struct ferry_session *s, struct pass_clock *c, u64 now)
 	}
 }
 
+/* Whether the next pass would find something, or has to measure something. */
+static bool pass_wanted(struct ferry_session *s, const struct pass_clock *c)
+{
+	/* An empty pass shows how long a fence takes when nothing is before it. */
+	return (atomic64_read(&s->stats.pending) || s->dirty.held || !READ_ONCE(s->stats.fence_ns)) &&
+	       ktime_get_ns() >= c->rested_at;
+}
+
+/*
+ * What the guest dirtied since the last pass is made ready only now: rearmed
+ * before, it would have had to fault for the pages that it keeps writing again
+ * and again, and none of them would have been sent sooner.
+ */
+static int begin_pass(struct ferry_session *s, struct pass_clock *c)
+{
+	int ret = ferry_dirty_begin(s);
+
+	if (ret)
+		return ret;
+	c->bytes_at = ktime_get_ns();
+	c->bytes = s->stats.acked;
+	ret = ferry_pass_begin(s, false);
+	c->begun = !ret;
+	return ret;
+}
+
 /* What the live session's loop does each time it wakes. */
 static int live(struct ferry_session *s, struct pass_clock *c)
 {
 	bool done = c->begun && ferry_pass_done(s);
 	u64 now = ktime_get_ns();
-	int ret = 0;
+	long ret;
 
 	sample(s, c, now, done);
-	if (done)
+	if (done) {
+		/* What is left is told by what the rings hold now. */
+		ret = ferry_dirty_round(s, false);
+		if (ret < 0)
+			return ret;
 		finish_pass(s, c, now);
-	if (c->begun)
-		return 0;
-	/* An empty pass shows how long a fence takes when nothing is before it. */
-	if ((atomic64_read(&s->stats.pending) || !s->stats.fence_ns) && now >= c->rested_at) {
-		c->bytes_at = now;
-		c->bytes = atomic64_read(&s->stats.transferred);
-		ret = ferry_pass_begin(s, false);
-		c->begun = !ret;
 	}
-	return ret;
+	if (c->begun)
+		return ferry_dirty_hungry(s) ? ferry_dirty_feed(s) : 0;
+	return pass_wanted(s, c) ? begin_pass(s, c) : 0;
 }
 
 /* Shows the token on every channel, and says what we have. */
@@ -307,10 +336,7 @@ static bool pass_due(struct ferry_session *s, const struct pass_clock *c)
 {
 	if (ferry_session_state(s) != KVM_FERRY_STATE_LIVE)
 		return false;
-	if (c->begun)
-		return ferry_pass_done(s);
-	return (atomic64_read(&s->stats.pending) || !READ_ONCE(s->stats.fence_ns)) &&
-	       ktime_get_ns() >= c->rested_at;
+	return c->begun ? ferry_pass_done(s) || ferry_dirty_hungry(s) : pass_wanted(s, c);
 }
 
 /* Sleeps until there is something to do; without rings that may be never. */
@@ -351,7 +377,7 @@ int ferry_source_main(void *session)
 			continue;
 		}
 		if (round_due(s)) {
-			ret = min_t(long, ferry_dirty_round(s), 0);
+			ret = min_t(long, ferry_dirty_round(s, false), 0);
 			continue;
 		}
 		if (state == KVM_FERRY_STATE_FINAL) {

@@ -34,6 +34,24 @@ static u64 rate(const struct ferry_rate *r)
 	return value == FERRY_PLAN_UNKNOWN ? 0 : value;
 }
 
+void ferry_stats_channels(struct ferry_session *s)
+{
+	u32 i, nr = smp_load_acquire(&s->nr_data); /* pairs with ferry_channel_add() */
+	u64 acked = 0, queued = 0;
+
+	/* taken_before is set by START. */
+	if (ferry_session_state(s) < KVM_FERRY_STATE_LIVE)
+		return;
+	for (i = 0; i < nr; i++) {
+		struct ferry_channel *ch = s->data[i];
+
+		queued += ch->ops->queued(ch) + READ_ONCE(ch->tx_left);
+		acked += ch->ops->taken(ch) - ch->taken_before;
+	}
+	WRITE_ONCE(s->stats.acked, acked);
+	WRITE_ONCE(s->stats.queued, queued);
+}
+
 void ferry_stats_read(struct ferry_session *s, struct kvm_ferry_stats *o)
 {
 	struct ferry_stats *st = &s->stats;
@@ -45,7 +63,7 @@ void ferry_stats_read(struct ferry_session *s, struct kvm_ferry_stats *o)
 	o->out_expected_downtime_ns = READ_ONCE(st->expected_downtime);
 	o->out_ram_total = READ_ONCE(st->ram_total);
 	o->out_ram_transferred = atomic64_read(&st->transferred);
-	o->out_ram_remaining = (atomic64_read(&st->pending) + READ_ONCE(st->staged)) * PAGE_SIZE;
+	o->out_ram_remaining = ferry_stats_left(st) * PAGE_SIZE;
 	o->out_ram_normal = atomic64_read(&st->normal);
 	o->out_ram_duplicate = atomic64_read(&st->zero);
 	o->out_ram_hole = atomic64_read(&st->hole);
@@ -68,4 +86,6 @@ void ferry_stats_read(struct ferry_session *s, struct kvm_ferry_stats *o)
 	o->out_digest = READ_ONCE(st->digest);
 	o->out_bookkeeping_bytes = READ_ONCE(st->bookkeeping);
 	memcpy(o->out_name, s->name, sizeof(o->out_name));
+	o->out_ram_acked = READ_ONCE(st->acked);
+	o->out_ram_queued = READ_ONCE(st->queued);
 }

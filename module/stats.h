@@ -4,6 +4,7 @@
 #define FERRY_STATS_H
 
 #include <linux/atomic.h>
+#include <linux/minmax.h>
 #include <linux/types.h>
 
 #include "plan.h"
@@ -26,12 +27,15 @@ struct ferry_stats {
 	atomic64_t batches;
 	atomic64_t spliced;
 	atomic64_t pacing_ns;
-	atomic64_t dirty_pages;		/* became published since START */
+	atomic64_t dirty_pages;		/* became dirty since START */
 	atomic64_t pending;		/* published now */
+	atomic64_t staged;		/* staged and not published now; about: ferry_dirty_staged() */
+	atomic64_t wasted;		/* sent while they were staged */
 	atomic64_t ring_full;
 	atomic64_t ring_full_ns;
 
-	u64 staged;			/* staged now */
+	u64 acked;			/* of the data channels, in the last round */
+	u64 queued;			/* in them then */
 	u64 ring_entries;
 	u64 ring_resets;
 	u64 harvest_ns;
@@ -48,6 +52,14 @@ struct ferry_stats {
 	u64 expected_downtime;
 };
 
+/* Pages that are dirty, as far as is known: both are about right, and may be below 0. */
+static inline u64 ferry_stats_left(const struct ferry_stats *st)
+{
+	return max_t(s64, atomic64_read(&st->pending) + atomic64_read(&st->staged), 0);
+}
+
+/* Source, main task, as long as it runs the channels stay: looks at what they carry. */
+void ferry_stats_channels(struct ferry_session *s);
 void ferry_stats_init(struct ferry_session *s);
 void ferry_stats_read(struct ferry_session *s, struct kvm_ferry_stats *out);
 

@@ -40,7 +40,7 @@ static int drain_rings(struct ferry_session *s)
 	int empty = 0;
 
 	while (empty < 2 && !over(s)) {
-		long entries = ferry_dirty_round(s);
+		long entries = ferry_dirty_round(s, true);
 
 		if (entries < 0)
 			return entries;
@@ -70,6 +70,7 @@ static int final_passes(struct ferry_session *s)
 {
 	int ret;
 
+	ferry_dirty_feed_end(s);
 	main_wait(s, ferry_pass_done(s));	/* the one that was under way */
 	ret = over(s) ? -ESHUTDOWN : drain_rings(s);
 	if (ret)

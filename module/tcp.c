@@ -7,7 +7,8 @@
  * travel, which is harmless: the page was published, so the write is logged and
  * sent again later, on the same connection.
  *
- * sk_sndbuf bounds what is queued, so it bounds the references held.
+ * sk_sndbuf bounds what is queued, so it bounds the references held; notsent_lowat
+ * bounds, by the link's rate, what of it was not sent yet.
  */
 #include <linux/file.h>
 #include <linux/net.h>
@@ -20,6 +21,7 @@
 #endif
 
 #include "compat.h"
+#include "limits.h"
 #include "session.h"
 
 /* Sockets of all sessions: a socket used twice would mix two streams. */
@@ -125,21 +127,42 @@ static void tcp_start(struct ferry_channel *ch)
 	tcp_sock_set_nodelay(sk);
 }
 
-/* EAGAIN after sndtimeo: the peer took nothing for that long. */
-static int send_error(int ret)
+static u64 tcp_taken(struct ferry_channel *ch)
 {
-	return ret == -EAGAIN ? -ETIMEDOUT : ret;
+	return READ_ONCE(tcp_sk(to_tcp(ch)->sock->sk)->bytes_acked);
 }
 
-static int send_head(struct socket *sock, const void *head, size_t len, int flags)
+/*
+ * EAGAIN after sndtimeo: there was no room for that long. A socket makes room
+ * when much of it was taken, so who takes little by little is waited for again.
+ */
+static int send_error(struct ferry_channel *ch, int ret, u64 *taken)
 {
+	u64 now = tcp_taken(ch);
+
+	if (ret != -EAGAIN)
+		return ret;
+	if (now == *taken || READ_ONCE(ch->hurry) || ferry_session_ended(ch->session))
+		return -ETIMEDOUT;
+	*taken = now;
+	return 0;
+}
+
+static int send_head(struct ferry_channel *ch, const void *head, size_t len, int flags, u64 *taken)
+{
+	struct socket *sock = to_tcp(ch)->sock;
+
 	while (len) {
 		struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | flags };
 		struct kvec vec = { .iov_base = (void *)head, .iov_len = len };
 		int ret = kernel_sendmsg(sock, &msg, &vec, 1, len);
 
-		if (ret < 0)
-			return send_error(ret);
+		if (ret < 0) {
+			ret = send_error(ch, ret, taken);
+			if (ret)
+				return ret;
+			continue;
+		}
 		head += ret;
 		len -= ret;
 	}
@@ -165,14 +188,22 @@ static int tcp_send(struct ferry_channel *ch, const void *head, size_t len,
 {
 	struct socket *sock = to_tcp(ch)->sock;
 	int flags = (bytes ? MSG_MORE : 0) | (READ_ONCE(ch->hurry) ? MSG_DONTWAIT : 0);
-	int ret = send_head(sock, head, len, flags);
+	u64 taken = tcp_taken(ch);
+	int ret;
 
+	WRITE_ONCE(ch->tx_left, bytes);
+	if (bytes)
+		WRITE_ONCE(tcp_sk(sock->sk)->notsent_lowat, (u32)ferry_queue_bytes(ch->session));
+	ret = send_head(ch, head, len, flags, &taken);
 	while (!ret && bytes) {
 		int sent = ferry_sock_splice(sock, bv, nr, bytes, MSG_NOSIGNAL);
 
-		if (sent <= 0)
-			return sent ? send_error(sent) : -EPIPE;
+		if (sent <= 0) {
+			ret = sent ? send_error(ch, sent, &taken) : -EPIPE;
+			continue;
+		}
 		bytes -= sent;
+		WRITE_ONCE(ch->tx_left, bytes);
 		bvec_skip(&bv, &nr, sent);
 	}
 	return ret;
@@ -205,16 +236,18 @@ static bool tcp_connected(struct ferry_channel *ch)
 	return READ_ONCE(to_tcp(ch)->sock->sk->sk_state) == TCP_ESTABLISHED;
 }
 
-static u64 tcp_taken(struct ferry_channel *ch)
+static u64 tcp_queued(struct ferry_channel *ch)
 {
-	return READ_ONCE(tcp_sk(to_tcp(ch)->sock->sk)->bytes_acked);
+	const struct tcp_sock *tp = tcp_sk(to_tcp(ch)->sock->sk);
+	u32 una = READ_ONCE(tp->snd_una);
+
+	/* Read later: it is never behind. */
+	return (u32)(READ_ONCE(tp->write_seq) - una);
 }
 
 static bool tcp_untaken(struct ferry_channel *ch)
 {
-	const struct tcp_sock *tp = tcp_sk(to_tcp(ch)->sock->sk);
-
-	return READ_ONCE(tp->snd_una) != READ_ONCE(tp->write_seq);
+	return tcp_queued(ch);
 }
 
 static void tcp_channel_shutdown(struct ferry_channel *ch, bool purge)
@@ -248,6 +281,7 @@ const struct ferry_transport_ops ferry_tcp_ops = {
 	.recv = tcp_recv,
 	.connected = tcp_connected,
 	.taken = tcp_taken,
+	.queued = tcp_queued,
 	.untaken = tcp_untaken,
 	.shutdown = tcp_channel_shutdown,
 	.free = tcp_free,

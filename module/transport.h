@@ -33,6 +33,8 @@ struct task_struct;
  * @connected: has the peer not closed it, as far as is known? Never sleeps
  * @taken: a number that grows while the peer's end takes what was sent. Never
  *	sleeps
+ * @queued: bytes that were sent and that the peer's end has not taken. Never
+ *	sleeps
  * @untaken: was anything sent that the peer's end has not taken? Never sleeps
  * @shutdown: wakes send and recv, which fail from now on. What was sent still
  *	arrives, unless @purge, which drops what is queued. May race with
@@ -51,6 +53,7 @@ struct ferry_transport_ops {
 	int (*recv)(struct ferry_channel *ch, struct iov_iter *to, bool idle);
 	bool (*connected)(struct ferry_channel *ch);
 	u64 (*taken)(struct ferry_channel *ch);
+	u64 (*queued)(struct ferry_channel *ch);
 	bool (*untaken)(struct ferry_channel *ch);
 	void (*shutdown)(struct ferry_channel *ch, bool purge);
 	void (*free)(struct ferry_channel *ch);
@@ -68,11 +71,13 @@ struct ferry_transport_ops {
  * @tx_error: why a message was not sent whole; none follows it
  * @rx_seq: number of the next message to be received
  * @tx_buf: room for a message
+ * @tx_left: data: bytes of a message's pages that the transport has no room for yet
  * @rx_buf: room for a message's body
  * @tx_pass: source, data: last pass whose fence was sent
  * @fence_at: source, data: when that was, ns
  * @fence_light: hardly anything was sent before it in that pass
  * @acked_pass: source, data: last pass whose fence was acknowledged
+ * @taken_before: source, data: ops->taken() at START
  * @taken: source, data: ops->taken() when the pinger looked last; the pinger's
  * @taken_at: source, data: when the pinger saw it grow last, ns
  * @fenced_pass: sink, data: last pass whose fence was met
@@ -92,12 +97,14 @@ struct ferry_channel {
 	int tx_error;
 	u32 rx_seq;
 	u8 *tx_buf;
+	u64 tx_left;
 	u8 *rx_buf;
 
 	u32 tx_pass;
 	u64 fence_at;
 	bool fence_light;
 	u32 acked_pass;
+	u64 taken_before;
 	u64 taken;
 	u64 taken_at;
 	u32 fenced_pass;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "bad_call.h"
 #include "ring_vm.h"
@@ -67,6 +68,153 @@ static bool log_is(uint64_t first, uint64_t count, bool sync)
 	return part_is(0, BYTES, first, count, sync);
 }
 
+static void bandwidth(uint64_t bytes)
+{
+	struct kvm_ferry_limits l = { .size = sizeof(l), .flags = KVM_FERRY_LIMIT_BANDWIDTH,
+				      .max_bandwidth = bytes };
+
+	if (ferry_session_limits(p.source, &l, sizeof(l)))
+		tap_bail("bandwidth: %s", ferry_error());
+}
+
+static void wait_pass(uint64_t number)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	int i;
+
+	for (i = 0; pair_stats(p.source).out_dirty_sync_count < number; i++) {
+		if (i == 20000)
+			tap_bail("pass %llu does not begin", (unsigned long long)number);
+		nanosleep(&ms, NULL);
+	}
+}
+
+static void wait_nothing_left(void)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+
+	while (pair_stats(p.source).out_ram_remaining)
+		nanosleep(&ms, NULL);
+}
+
+/* Until senders take pages that are published now: a pass is under way then. */
+static void wait_taken(void)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	uint64_t left = pair_stats(p.source).out_ram_remaining;
+	int i;
+
+	for (i = 0; pair_stats(p.source).out_ram_remaining >= left; i++) {
+		if (i == 20000)
+			tap_bail("%llu bytes are not sent", (unsigned long long)left);
+		nanosleep(&ms, NULL);
+	}
+}
+
+/*
+ * Has the guest write @pages at @gpa, and returns when they are being sent, slowly: in
+ * a pass of their own, or by that whose senders had not come to its end.
+ */
+static bool send_slowly(uint32_t gpa, uint32_t pages)
+{
+	wait_nothing_left();
+	bandwidth(64 << 10);
+	guest_writes(gpa, pages);
+	if (ferry_session_sync_rings(p.source, NULL))
+		return false;
+	wait_taken();
+	return true;
+}
+
+/*
+ * While a pass is under way nobody but us wants pages: a harvest resets nothing,
+ * and knows how many are dirty. The guest writes them once more for nothing.
+ */
+static void harvest_only(void)
+{
+	struct kvm_ferry_stats before, once, twice;
+	bool good;
+
+	good = send_slowly(5 * MIB, 200);
+	before = pair_stats(p.source);
+	guest_writes(6 * MIB, 50);
+	good = good && !ferry_session_harvest_rings(p.source, NULL);
+	once = pair_stats(p.source);
+	guest_writes(6 * MIB, 50);
+	good = good && !ferry_session_harvest_rings(p.source, NULL);
+	twice = pair_stats(p.source);
+	bandwidth(0);
+	tap_check(good && twice.out_ring_resets == before.out_ring_resets &&
+		  once.out_dirty_pages - before.out_dirty_pages >= 50,
+		  "a harvest alone resets nothing, and knows what is dirty: %llu pages",
+		  (unsigned long long)(once.out_dirty_pages - before.out_dirty_pages));
+}
+
+/* More than half of what a ring of 4096 takes: it is reset before a vCPU has to wait. */
+static void ring_fills(void)
+{
+	struct kvm_ferry_stats before, after;
+	uint64_t map[PAGES / 64], told;
+	bool good;
+
+	good = send_slowly(MIB, 200);
+	before = pair_stats(p.source);
+	guest_writes(MIB, PFN(HALF - MIB));
+	good = good && !ferry_session_harvest_rings(p.source, NULL);
+	after = pair_stats(p.source);
+	bandwidth(0);
+	tap_check(good && after.out_ring_resets > before.out_ring_resets &&
+		  after.out_ring_full == before.out_ring_full,
+		  "a ring that fills is reset before it is full (%llu entries)",
+		  (unsigned long long)(after.out_ring_entries - before.out_ring_entries));
+	tap_check(!ferry_session_fetch_dirty(p.source, 0, 0, BYTES, map, true, &told) &&
+		  told >= PFN(HALF - MIB), "and its pages are in the log: %llu",
+		  (unsigned long long)told);
+}
+
+/* Lets a pass of 400 pages that the guest wrote begin, at @rate bytes a second. */
+static uint64_t slow_pass(uint64_t rate)
+{
+	struct kvm_ferry_stats now;
+
+	bandwidth(2 * MIB);
+	/* The source has to learn how slow the link is; and then it must be at work. */
+	do {
+		if (ferry_session_report_range(p.source, 0, HALF, 2 * MIB))
+			tap_bail("report: %s", ferry_error());
+		wait_taken();
+	} while (pair_stats(p.source).out_link_rate > 3 * MIB);
+	/* So that this pass is not over before all is written. */
+	bandwidth(64 << 10);
+	guest_writes(3 * MIB, 400);
+	if (ferry_session_harvest_rings(p.source, NULL))
+		tap_bail("harvest: %s", ferry_error());
+	now = pair_stats(p.source);
+	bandwidth(rate);
+	wait_pass(now.out_dirty_sync_count + 1);
+	return now.out_ring_resets;
+}
+
+/*
+ * Over a slow link the pages of a pass are rearmed little by little, so that what the
+ * guest writes meanwhile goes with them: 64 entries at a time, the least.
+ */
+static void in_portions(void)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	uint64_t resets = slow_pass(2 * MIB), pass = pair_stats(p.source).out_dirty_sync_count;
+	struct kvm_ferry_stats after;
+
+	do {
+		nanosleep(&ms, NULL);
+		after = pair_stats(p.source);
+	} while (after.out_ram_remaining && after.out_dirty_sync_count == pass);
+	bandwidth(0);
+	tap_check(after.out_ring_resets - resets >= 5 && after.out_ring_resets - resets <= 8,
+		  "a pass of 400 pages over a slow link: %llu resets",
+		  (unsigned long long)(after.out_ring_resets - resets));
+}
+
 static void sync_and_fetch(void)
 {
 	struct kvm_ferry_stats before = pair_stats(p.source);
@@ -85,7 +233,7 @@ static void sync_and_fetch(void)
 	guest_writes(3 * MIB, 5);
 	tap_check(!ferry_session_fetch_dirty(p.source, 0, 0, 2 * MIB, map, true, &told) && !told,
 		  "a fetch of another range does not take them");
-	tap_check(log_is(PFN(3 * MIB), 5, false), "they are there for one of theirs");
+	tap_check(log_is(PFN(3 * MIB), 5, true), "they are there for one of theirs");
 	guest_writes(3 * MIB, 300);
 	tap_check(log_is(PFN(3 * MIB), 300, true), "fetch with SYNC has what was written just now");
 }
@@ -197,6 +345,8 @@ static void slots(void)
 
 int main(void)
 {
+	uint64_t left;
+
 	vm_open(&vm, BYTES, HALF, 4096);
 	cpu = vm_add_cpu(&vm);
 	p.from = vm.mem;
@@ -211,9 +361,18 @@ int main(void)
 	tap_check(log_is(PFN(MIB), 100, true) || log_is(0, 0, true),
 		  "entries of before START are in the log as a whole, or not at all");
 	sync_and_fetch();
+	harvest_only();
+	tap_check(part_is(5 * MIB, MIB, PFN(5 * MIB), 200, true) &&
+		  part_is(6 * MIB, MIB, PFN(6 * MIB), 50, true), "all of it is in the log, once it is asked for");
+	ring_fills();
 	bad_fetch();
 	reports();
 	slots();
+	in_portions();
+	/* At FINAL most portions of the pass are still to come. */
+	slow_pass(256 << 10);
+	left = pair_stats(p.source).out_ram_remaining;
+	tap_check(left, "%llu pages are left when FINAL comes", (unsigned long long)left / PAGE);
 	tap_check(!pair_switch(&p, "state", 5), "moved");
 	tap_check(!memcmp(p.from, p.to, BYTES), "all of it arrived, also what was fetched and reported");
 	vm_take_back(&vm, "done");

@@ -349,6 +349,12 @@ static u64 link_taken(struct ferry_channel *ch)
 }
 
 /* What was taken is there at once; what is not taken was not sent. */
+static u64 link_queued(struct ferry_channel *ch)
+{
+	(void)ch;
+	return 0;
+}
+
 static bool link_untaken(struct ferry_channel *ch)
 {
 	return to_link(ch)->stalled;
@@ -378,6 +384,7 @@ const struct ferry_transport_ops ferry_tcp_ops = {
 	.recv = link_recv,
 	.connected = link_connected,
 	.taken = link_taken,
+	.queued = link_queued,
 	.untaken = link_untaken,
 	.shutdown = link_shutdown,
 	.free = link_free,

@@ -144,14 +144,28 @@ static void convergence(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, ferry_plan_converged(UNKNOWN, UNKNOWN));
 }
 
+static void queue(struct kunit *test)
+{
+	const u64 least = 256 << 10, most = 4 << 20;
+
+	KUNIT_EXPECT_EQ(test, ferry_plan_queue(UNKNOWN, 1, most), most);
+	KUNIT_EXPECT_EQ(test, ferry_plan_queue(0, 1, most), least);
+	/* 20 ms of the link, which the channels share */
+	KUNIT_EXPECT_EQ(test, ferry_plan_queue(100 << 20, 1, most), 2 << 20);
+	KUNIT_EXPECT_EQ(test, ferry_plan_queue(100 << 20, 4, most), 512 << 10);
+	KUNIT_EXPECT_EQ(test, ferry_plan_queue(100 << 20, 16, most), least);
+	KUNIT_EXPECT_EQ(test, ferry_plan_queue(MOST, 16, most), most);
+	KUNIT_EXPECT_EQ(test, ferry_plan_queue(MOST, 1, least), least);
+}
+
 static void harvest_interval(struct kunit *test)
 {
 	static const struct {
 		u64 last;
-		u32 most, ring;
+		u32 entries, room;
 		u64 want;
 	} rows[] = {
-		/* a quarter of a ring is just right; more is too long */
+		/* a quarter of the room is just right; more is too long */
 		{ 10 * MS, 1024, 4096, 10 * MS },
 		{ 10 * MS, 2048, 4096, 5 * MS },
 		{ 10 * MS, 4096, 4096, 2500 * US },
@@ -189,9 +203,77 @@ static void harvest_interval(struct kunit *test)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(rows); i++)
-		KUNIT_EXPECT_EQ_MSG(test, ferry_plan_harvest_interval(rows[i].last, rows[i].most,
-								      rows[i].ring),
+		KUNIT_EXPECT_EQ_MSG(test, ferry_plan_harvest_interval(rows[i].last,
+								      rows[i].entries,
+								      rows[i].room),
 				    rows[i].want, "row %zu", i);
+}
+
+/*
+ * A quarter of the room a harvest, a reset at half of it: of what KVM lets a vCPU
+ * use, also where little is left beside the reserve.
+ */
+static void ring_room(struct kunit *test)
+{
+	static const struct {
+		u32 entries, room;
+	} rows[] = {
+		{ 65536, 64960 }, { 4096, 3520 }, { 2048, 1472 }, { 1153, 577 }, { 1152, 576 },
+		{ 1024, 512 }, { 256, 128 }, { 2, 1 },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		u32 entries = rows[i].entries, half = rows[i].room / 2;
+
+		KUNIT_EXPECT_EQ_MSG(test, ferry_plan_ring_room(entries), rows[i].room, "row %zu", i);
+		KUNIT_EXPECT_EQ_MSG(test, ferry_plan_rearm(half, entries), true, "row %zu", i);
+		KUNIT_EXPECT_EQ_MSG(test, ferry_plan_rearm(entries, entries), true, "row %zu", i);
+		if (half)
+			KUNIT_EXPECT_EQ_MSG(test, ferry_plan_rearm(half - 1, entries), false, "row %zu",
+					    i);
+	}
+}
+
+static void rearm_early(struct kunit *test)
+{
+	static const struct {
+		u64 held, sent, wasted;
+		bool want;
+	} rows[] = {
+		/* nothing to reset; nothing was wasted */
+		{ 0, 0, 0, false }, { 0, 100, 100, false }, { 1, 100, 0, false }, { 15, 100, 0, false },
+		/* a page in sixteen */
+		{ 1, 1, 1, true }, { 160, 1000, 10, true }, { 160, 1000, 9, false },
+		{ 175, 1000, 10, true }, { 176, 1000, 10, false },
+		/* no more than two faults for each page that was sent */
+		{ 200, 100, 50, true }, { 201, 100, 50, true }, { 202, 100, 50, false },
+		{ ~0ULL, ~0ULL, ~0ULL, true },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		KUNIT_EXPECT_EQ_MSG(test, ferry_plan_rearm_early(rows[i].held, rows[i].sent,
+								 rows[i].wasted),
+				    rows[i].want, "row %zu", i);
+}
+
+static void portion(struct kunit *test)
+{
+	static const struct {
+		u64 rate;
+		u32 want;
+	} rows[] = {
+		{ 0, 64 }, { 3200, 64 }, { 3249, 64 }, { 3250, 65 }, { 30000, 600 },
+		{ 204799, 4095 }, { 204800, 4096 }, { 204850, 4096 }, { 1000000, 4096 },
+		/* 100 Mbit/s, 1 Gbit/s, 10 Gbit/s; a rate that is not known, in pages */
+		{ 3051, 64 }, { 30517, 610 }, { 305175, 4096 },
+		{ FERRY_PLAN_UNKNOWN / 4096, 4096 }, { FERRY_PLAN_UNKNOWN, 4096 },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		KUNIT_EXPECT_EQ_MSG(test, ferry_plan_portion(rows[i].rate), rows[i].want, "row %zu", i);
 }
 
 /* At a steady rate the interval settles where a quarter of the ring is used. */
@@ -370,7 +452,11 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(rate_over_time),
 	KUNIT_CASE(downtime),
 	KUNIT_CASE(convergence),
+	KUNIT_CASE(queue),
 	KUNIT_CASE(harvest_interval),
+	KUNIT_CASE(ring_room),
+	KUNIT_CASE(rearm_early),
+	KUNIT_CASE(portion),
 	KUNIT_CASE(harvest_settles),
 	KUNIT_CASE(pace_unlimited),
 	KUNIT_CASE(pace_bucket),

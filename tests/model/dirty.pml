@@ -30,6 +30,10 @@
  * nothing is put back, and a page is read when it is placed. (What is written between
  * the two makes both the copy under way and the placed one an old one.)
  *
+ * With -DPORTIONS a pass gets what was held when it began an entry at a time, two at
+ * most; without, every rearm is of all that is held. With -DONE_CHANNEL both pages
+ * share it.
+ *
  * Left out, and why that is sound:
  *   - Torn pages. A read that overlaps a write comes, like one just before it,
  *     after the reset: the write makes an entry in either case.
@@ -60,14 +64,23 @@
 #else
 #define PAGES 1
 #endif
+#ifdef PORTIONS
+#define ENTRIES 2		/* one that is reset, and one that stays */
+#else
+#define ENTRIES 1
+#endif
+#ifdef ONE_CHANNEL
+#define CHANNELS 1
+#else
 #define CHANNELS 2
+#endif
 #define FENCE PAGES		/* on a channel: no page, but the end of a pass */
 
 /* KVM; tlb and pml by vCPU and page */
 bit writable[PAGES];		/* the page table lets a write through, with no entry */
 bit tlb[VCPUS * PAGES];		/* a vCPU remembers that; it may be out of date */
 bit pml[VCPUS * PAGES];		/* written and logged, but not in the ring yet */
-bit marked[PAGES];		/* an entry was harvested and waits for the reset */
+byte held[PAGES];		/* entries that were harvested and wait for the reset, up to ENTRIES */
 chan ring[VCPUS] = [PAGES] of { byte };
 
 /* the session */
@@ -75,6 +88,8 @@ bit staged[PAGES];
 bit published[PAGES];
 bit pass;			/* number of the pass, modulo 2 */
 bit acked[CHANNELS];		/* the last pass that the sink acknowledged */
+bit feeding;			/* one more portion of the pass is to come */
+bit portion;			/* number of the last one, modulo 2 */
 bit started, final, over;
 byte in_kvm_run = VCPUS;
 bit may_put_back = 1;
@@ -95,9 +110,9 @@ bit sink_new[PAGES];
 #define ALL(bits)	bits[0]
 #endif
 #define PENDING		ANY(published)
-#define PASS_DONE	(acked[0] == pass && acked[1] == pass)
+#define PASS_DONE	(acked[0] == pass && acked[CHANNELS - 1] == pass)
 
-#ifdef MISTAKE_TWO_CHANNELS	/* 4: a page travels on whichever channel is free */
+#if defined(MISTAKE_TWO_CHANNELS) || defined(ONE_CHANNEL)	/* 4: a page travels on whichever channel is free */
 #define FIRST(c)	0
 #define LAST(c)		(PAGES - 1)
 #else
@@ -110,7 +125,7 @@ inline write(p)
 {
 	sink_new[p] = 0;
 	wire_new[0] = wire_new[0] && on_wire[0] != p;
-	wire_new[1] = wire_new[1] && on_wire[1] != p
+	wire_new[CHANNELS - 1] = wire_new[CHANNELS - 1] && on_wire[CHANNELS - 1] != p
 }
 
 /*
@@ -135,6 +150,11 @@ inline run_guest(v, p)
 		tlb[v * PAGES + p] = 1;
 		pml[v * PAGES + p] = 1;
 		write(p) }
+#ifdef PORTIONS
+	:: atomic { !pml[v * PAGES + p] ->	/* KVM itself, whom nothing stops */
+		pml[v * PAGES + p] = 1;
+		write(p) }
+#endif
 	:: atomic { pml[v * PAGES + p] && nfull(ring[v]) ->
 		ring[v]!p;
 		pml[v * PAGES + p] = 0 }
@@ -200,12 +220,21 @@ inline publish()
 	}
 }
 
+/* A pass that gets no more portions. Who sees that sees the last of them, too. */
+inline tell_portion(more)
+{
+	d_step {
+		portion = (feeding -> 1 - portion : portion);
+		feeding = more
+	}
+}
+
 /* Between the two steps a vCPU writes through its TLB, and there is no entry. */
 inline reset()
 {
 	d_step {
 		do
-		:: p < PAGES -> writable[p] = writable[p] && !marked[p]; p++
+		:: p < PAGES -> writable[p] = writable[p] && held[p] == 0; p++
 		:: else -> break
 		od;
 		p = 0
@@ -219,9 +248,41 @@ inline reset()
 		:: else -> break
 		od;
 		v = 0;
-		marked[0] = 0;
-		marked[PAGES - 1] = 0
+		held[0] = 0;
+		held[PAGES - 1] = 0
 	}
+}
+
+/*
+ * One entry alone: of any page, and of the same page there may be another that stays.
+ * @more: the pass gets one more portion, if anything is left for it.
+ */
+inline feed(more)
+{
+	if
+	:: held[0] -> p = 0
+	:: held[PAGES - 1] -> p = PAGES - 1
+	fi;
+	writable[p] = 0;
+	d_step {
+		tlb[p] = 0;
+		tlb[(VCPUS - 1) * PAGES + p] = 0;
+		held[p]--
+	};
+	d_step {
+#ifdef MISTAKE_PUBLISH_ALL_STAGED	/* 1: of a page that is held there was no reset */
+		published[p] = 1;
+		published[0] = published[0] || staged[0];
+		published[PAGES - 1] = published[PAGES - 1] || staged[PAGES - 1];
+		staged[0] = 0;
+		staged[PAGES - 1] = 0;
+#else
+		published[p] = 1;
+		staged[p] = 0;
+#endif
+		p = 0
+	};
+	tell_portion(more && ANY(held))
 }
 
 inline harvest(v)
@@ -230,7 +291,7 @@ inline harvest(v)
 		do
 		:: nempty(ring[v]) ->
 			ring[v]?p;
-			marked[p] = 1;
+			held[p] = (held[p] < ENTRIES -> held[p] + 1 : ENTRIES);
 #ifdef MISTAKE_SKIP_ENTRY	/* 2: entries are taken in order, none skipped */
 			staged[p] = staged[p] || (tracking && empty(ring[v]));
 #else
@@ -243,8 +304,11 @@ inline harvest(v)
 	}
 }
 
-/* entries: whether the round found any. Before START nothing is staged. */
-inline round()
+/*
+ * entries: whether the round found any. Before START nothing is staged. Without
+ * rearm it may still be for a ring that gets full, or because somebody asked.
+ */
+inline round(rearm)
 {
 	d_step { tracking = started; entries = 0 };
 	harvest(0);
@@ -253,15 +317,23 @@ inline round()
 #endif
 	tracking = 0;
 	if
+#ifdef MISTAKE_REARM_OWN_ENTRIES	/* 5: what was harvested before goes with it */
 	:: entries ->
+#else
+	:: ANY(held) ->
+#endif
 #ifdef MISTAKE_PUBLISH_BEFORE_RESET	/* 1: a page is read only after the reset */
 		publish();
-		reset()
+		reset();
 #else
 		reset();
-		publish()
+		publish();
 #endif
-	:: else
+		tell_portion(0)
+	:: !rearm || !ANY(held)
+#ifdef MISTAKE_REARM_OWN_ENTRIES
+	:: !entries
+#endif
 	fi
 }
 
@@ -273,7 +345,7 @@ inline drain()
 #else
 	do
 	:: empty_rounds < 2 ->
-		round();
+		round(true);
 		d_step {
 			empty_rounds = (entries -> 0 : empty_rounds + 1);
 			entries = 0
@@ -287,15 +359,43 @@ proctype main_task()
 {
 	byte v, p, empty_rounds;
 	bit tracking, entries, begun;
+#ifdef PORTIONS
+	bit passed;
+#endif
 
 	do
 	:: (nempty(ring[0]) || nempty(ring[VCPUS - 1])) ->
-		round();
+		round(false);
 		entries = 0
-	:: atomic { started && !begun && PENDING -> pass = 1 - pass; begun = 1 }
+	:: started && !begun && (PENDING || ANY(held)) ->	/* a pass */
+#ifdef PORTIONS
+#ifdef MISTAKE_HELD_BEFORE_START	/* 1: what was harvested before it is not staged */
+		round(false);
+#else
+		round(!passed);
+#endif
+		passed = 1;
+		if
+		:: ANY(held) -> feeding = 1; feed(1)
+		:: else
+		fi;
+#else
+		round(true);
+#endif
+		entries = 0;
+		if
+		:: atomic { PENDING || feeding -> pass = 1 - pass; begun = 1 }
+		:: else
+		fi
+#ifdef PORTIONS
+	:: begun && feeding -> feed(0)
+#endif
 	:: atomic { begun && PASS_DONE -> begun = 0 }
 	:: final -> break
 	od;
+#ifndef MISTAKE_FINAL_STARVES	/* 5: senders that wait for a portion are let go */
+	tell_portion(0);
+#endif
 	atomic { PASS_DONE -> begun = 1 };
 	do
 	:: drain();
@@ -320,10 +420,10 @@ proctype main_task()
 proctype sender(byte c)
 {
 	byte p;
-	bit tx_pass;
+	bit tx_pass, seen;
 
 	do
-	:: atomic { pass != tx_pass -> p = FIRST(c) };
+	:: atomic { pass != tx_pass -> p = FIRST(c); seen = portion };
 		do
 #ifdef MISTAKE_CLEAR_AFTER_READ	/* 3: the bit of a write that came meanwhile goes too */
 		:: p <= LAST(c) && published[p] ->
@@ -343,7 +443,11 @@ proctype sender(byte c)
 			fi
 #endif
 		:: atomic { p <= LAST(c) && !published[p] -> p++ }
-		:: atomic { p > LAST(c) -> socket[c]!FENCE; p = 0; tx_pass = pass; break }
+#ifdef PORTIONS
+		:: atomic { p > LAST(c) && portion != seen -> p = FIRST(c); seen = portion }
+#endif
+		:: atomic { p > LAST(c) && portion == seen && !feeding ->
+			socket[c]!FENCE; p = 0; tx_pass = pass; break }
 		od
 	:: over -> break
 	od
@@ -387,8 +491,10 @@ init
 		run vmm();
 		run main_task();
 		run sender(0);
+#ifndef ONE_CHANNEL
 		run sender(1);
-		run channel(0);
-		run channel(1)
+		run channel(1);
+#endif
+		run channel(0)
 	}
 }

@@ -19,8 +19,9 @@ static void there_and_back(void)
 
 	memset(&view, 0, sizeof(view));
 	/* Every number different, some beyond what a signed one holds. */
-	for (i = 0; i < offsetof(struct kvm_ferry_stats, out_name) / 8; i++)
+	for (i = 0; i < sizeof(view.stats) / 8; i++)
 		words[i] = 0xf000000000000001ULL + i * 0x100000001ULL;
+	memset(view.stats.out_name, 0, sizeof(view.stats.out_name));
 	strcpy((char *)view.stats.out_name, "a \"guest\"");
 	strcpy(view.reason, "a sentence");
 	obj = session_to_json(&view);

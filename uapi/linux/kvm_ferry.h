@@ -323,7 +323,14 @@ struct kvm_ferry_reason {
  * @out_ram_total: bytes of all regions
  * @out_ram_transferred: bytes on data channels with headers (source: sent,
  *	sink: received)
- * @out_ram_remaining: source: bytes of pages that are staged or published
+ * @out_ram_remaining: source: bytes of pages that are staged or published; those
+ *	in @out_ram_queued are not in it
+ * @out_ram_acked: source: bytes that the peer's host has acknowledged on data
+ *	channels: what the link carries, where @out_ram_transferred is what the
+ *	connections took. Up to date after KVM_FERRY_RING_SYNC, or 50 ms old
+ * @out_ram_queued: source: bytes that were on their way then: taken from
+ *	@out_ram_remaining, and not acknowledged. 20 ms of the link, or 256 KiB,
+ *	for each data channel, and what the network holds
  * @out_ram_normal: pages that travelled
  * @out_ram_duplicate: pages that are zero: found and told, did not travel
  * @out_ram_hole: of @out_ram_duplicate, pages that were not even allocated
@@ -337,7 +344,7 @@ struct kvm_ferry_reason {
  * @out_ring_full: waits of vCPUs in KVM_FERRY_RING_WAIT
  * @out_ring_full_ns: time that vCPUs spent there
  * @out_harvest_ns: time spent harvesting
- * @out_reset_ns: time spent in KVM_RESET_DIRTY_RINGS
+ * @out_reset_ns: time spent in marking entries and in KVM_RESET_DIRTY_RINGS
  * @out_extents: extents sent or received
  * @out_batches: batches sent or received
  * @out_batch_pages_spliced: sampled: first pages of batches that the
@@ -364,6 +371,8 @@ struct kvm_ferry_stats {
 	__aligned_u64 out_ram_total;
 	__aligned_u64 out_ram_transferred;
 	__aligned_u64 out_ram_remaining;
+	__aligned_u64 out_ram_acked;
+	__aligned_u64 out_ram_queued;
 	__aligned_u64 out_ram_normal;
 	__aligned_u64 out_ram_duplicate;
 	__aligned_u64 out_ram_hole;
@@ -669,7 +678,8 @@ struct kvm_ferry_report_dirty {
 /**
  * struct kvm_ferry_bitmap - ioctl(KVM_FERRY_REPORT_BITMAP, _FETCH_DIRTY), source
  * @size: sizeof(struct kvm_ferry_bitmap)
- * @flags: FETCH: KVM_FERRY_FETCH_SYNC: harvest the rings first. Otherwise 0
+ * @flags: FETCH: KVM_FERRY_FETCH_SYNC: with all that was written before the call.
+ *	Otherwise 0
  * @region_id: of which region
  * @__reserved: must be 0
  * @offset: of bit 0 in the region, in bytes, a multiple of 64 pages
@@ -680,9 +690,11 @@ struct kvm_ferry_report_dirty {
  * @out_pages: bits that were set
  *
  * REPORT_BITMAP does what REPORT_DIRTY does, for a bitmap. FETCH_DIRTY gives
- * the pages of the range that were harvested or reported since the last
+ * the pages of the range that were published or reported since the last
  * FETCH_DIRTY of it (or since START), for the VMM's other consumers of the
- * dirty log, and forgets them; it takes nothing from the migration.
+ * dirty log, and forgets them; it takes nothing from the migration. Without
+ * KVM_FERRY_FETCH_SYNC pages that are only staged come with a later call; with
+ * it the rings are harvested, and reset if a page of the range is staged.
  */
 struct kvm_ferry_bitmap {
 	__u32 size;
@@ -721,17 +733,20 @@ struct kvm_ferry_ring_wait {
 /**
  * struct kvm_ferry_ring_sync - ioctl(KVM_FERRY_RING_SYNC), source
  * @size: sizeof(struct kvm_ferry_ring_sync)
- * @flags: must be 0
- * @out_entries: entries that were harvested and reset for this call
+ * @flags: KVM_FERRY_SYNC_HARVEST or 0
+ * @out_entries: entries that were harvested for this call
  *
  * Harvests and resets all rings, and returns when what they held when it was
- * called is published.
+ * called is published. With KVM_FERRY_SYNC_HARVEST it harvests only: a VMM that
+ * is about to judge by out_ram_remaining knows all pages that are dirty then,
+ * and the guest does not have to fault anew for those that it keeps writing.
  */
 struct kvm_ferry_ring_sync {
 	__u32 size;
 	__u32 flags;
 	__aligned_u64 out_entries;
 };
+#define KVM_FERRY_SYNC_HARVEST	(1U << 0)
 #define KVM_FERRY_RING_SYNC _IO(KVM_FERRY_TYPE, KVM_FERRY_CMD_RING_SYNC)
 
 /**

@@ -190,8 +190,10 @@ int ferry_session_add_ring(struct ferry_session *s, uint32_t ring_id, void *addr
 int ferry_session_ring_index(struct ferry_session *s, uint32_t ring_id, uint32_t *fetch_index);
 /* 0: KVM_RUN may be called again; -EINTR; -ESHUTDOWN: the ring is the VMM's. */
 int ferry_session_wait_ring(struct ferry_session *s, uint32_t ring_id);
-/* Harvest all rings now; @entries (may be NULL): how many entries they held. */
+/* Harvest and reset all rings now; @entries (may be NULL): how many entries they held. */
 int ferry_session_sync_rings(struct ferry_session *s, uint64_t *entries);
+/* Harvest them only: afterwards out_ram_remaining is up to date. Costs the guest nothing. */
+int ferry_session_harvest_rings(struct ferry_session *s, uint64_t *entries);
 
 /**
  * ferry_session_add_socket - a channel over a connected TCP socket
@@ -242,7 +244,7 @@ int ferry_session_report_range(struct ferry_session *s, uint32_t region_id, uint
 /* @pages may be NULL: how many bits were set. */
 int ferry_session_report_bitmap(struct ferry_session *s, uint32_t region_id, uint64_t offset,
 				uint64_t length, const uint64_t *bitmap, uint64_t *pages);
-/* For the VMM's other consumers of the log. @sync: harvest the rings first. */
+/* For the VMM's other consumers of the log. @sync: with all that was written before the call. */
 int ferry_session_fetch_dirty(struct ferry_session *s, uint32_t region_id, uint64_t offset,
 			      uint64_t length, uint64_t *bitmap, bool sync, uint64_t *pages);
 

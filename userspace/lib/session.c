@@ -170,15 +170,25 @@ int ferry_session_wait_ring(struct ferry_session *s, uint32_t ring_id)
 	return ferry_command(s->fd, KVM_FERRY_RING_WAIT, &arg, "wait for room in a dirty ring");
 }
 
-int ferry_session_sync_rings(struct ferry_session *s, uint64_t *entries)
+static int sync_rings(struct ferry_session *s, uint32_t flags, uint64_t *entries)
 {
-	struct kvm_ferry_ring_sync arg = { .size = sizeof(arg) };
+	struct kvm_ferry_ring_sync arg = { .size = sizeof(arg), .flags = flags };
 	int ret;
 
 	ret = ferry_command_restart(s->fd, KVM_FERRY_RING_SYNC, &arg, "harvest the dirty rings");
 	if (!ret && entries)
 		*entries = arg.out_entries;
 	return ret;
+}
+
+int ferry_session_sync_rings(struct ferry_session *s, uint64_t *entries)
+{
+	return sync_rings(s, 0, entries);
+}
+
+int ferry_session_harvest_rings(struct ferry_session *s, uint64_t *entries)
+{
+	return sync_rings(s, KVM_FERRY_SYNC_HARVEST, entries);
 }
 
 static int add_channel(struct ferry_session *s, enum kvm_ferry_channel_kind kind,

@@ -146,6 +146,8 @@ struct json_object *migration_status(struct vm *vm)
 	PUT(ram_total);
 	PUT(ram_transferred);
 	PUT(ram_remaining);
+	PUT(ram_acked);
+	PUT(ram_queued);
 	PUT(ram_normal);
 	PUT(ram_duplicate);
 	PUT(ram_hole);

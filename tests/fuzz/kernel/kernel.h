@@ -17,10 +17,15 @@
 
 #undef GFP_KERNEL
 #undef kfree
+/* These have their arguments evaluated once, as the kernel's have. */
+#undef min_t
+#undef max_t
+#undef clamp_t
 
 #define PAGE_SHIFT		12
 #define PAGE_SIZE		4096UL
 #define U16_MAX			0xffff
+#define U64_MAX			(~0ULL)
 #define TASK_SIZE_MAX		(1UL << 47)
 #define SECRETMEM_MAGIC		0x5345434dUL
 #define NSEC_PER_MSEC		1000000L
@@ -71,11 +76,16 @@ typedef struct { s64 counter; } atomic64_t;
 typedef struct { int counter; } atomic_t;
 
 #define atomic_read(a)		((a)->counter)
+#define atomic_read_acquire(a)	((a)->counter)
+#define atomic_set(a, v)	((a)->counter = (v))
+#define atomic_xchg(a, v)	xchg(&(a)->counter, v)
 #define atomic_inc(a)		((a)->counter++)
 #define atomic_inc_return(a)	(++(a)->counter)
 #define atomic64_read(a)	((a)->counter)
+#define atomic64_set(a, v)	((a)->counter = (v))
 #define atomic64_add(n, a)	((a)->counter += (s64)(n))
 #define atomic64_sub(n, a)	((a)->counter -= (s64)(n))
+#define atomic64_sub_return(n, a) ((a)->counter -= (s64)(n))
 #define atomic64_inc(a)		((a)->counter++)
 #define atomic64_inc_return(a)	(++(a)->counter)
 #define atomic_long_or(v, p)	((void)((p)->counter |= (v)))
