@@ -105,11 +105,14 @@ test-qemu: /usr/bin/python3
 demo: /usr/bin/python3
 	$(LAB) demo
 
+# On two real machines: HOSTS=root@a,root@b, and ADDRESSES=, SCALE=.
+BENCH_HOSTS = $(if $(HOSTS),--hosts $(HOSTS)) $(if $(ADDRESSES),--addresses $(ADDRESSES)) \
+	$(if $(SCALE),--scale $(SCALE))
 bench: /usr/bin/python3
-	$(LAB) bench
+	$(LAB) bench $(BENCH_HOSTS)
 
 bench-qemu: /usr/bin/python3
-	$(LAB) bench-qemu
+	$(LAB) bench-qemu $(BENCH_HOSTS)
 
 # MIGRATIONS=, SEED=, SOAK_KERNEL=6.12; the debug kernel if it was built.
 SOAK_KERNEL ?= $(if $(wildcard build/debug-kernel.json),debug,6.12)
@@ -139,6 +142,7 @@ help:
 	@echo "make fuzz-ioctl    hostile callers in an emulated host: SEED= (another each time) TIMES=10 KERNEL=6.12"
 	@echo "make model         only the models of the data's way and of COMMIT, checked with spin"
 	@echo "make bench         figures beside other ways to do it, in build/bench/results.json"
+	@echo "                   both on real machines: HOSTS=root@a,root@b SCALE=1 (bench, bench-qemu)"
 	@echo "make soak          guests move to and fro with faults by chance, MINUTES=10 long; SEED=1"
 	@echo "make clean         remove build/; what is fetched stays in ~/.cache/kvm-ferry"
 	@echo "tests/lab/lab -h   one test, one host, by hand"

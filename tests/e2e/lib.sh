@@ -80,15 +80,22 @@ in_snk() { ip netns exec snk "$@"; }
 # Two hosts: the tests on both share a small store that the lab keeps.
 # share KEY VALUE: sets it. shared KEY: prints it, fails while it is not set.
 # await KEY [SECONDS]: waits for it and prints it. meet NAME [SECONDS]: both get here.
-export SOURCE_IP=10.77.0.1 SINK_IP=10.77.0.2
+# The store is asked at LAB_SYNC: a port of an emulated host, or on a real machine two fifos,
+# LAB_SYNC.ask and LAB_SYNC.answer. One line a request, and one an answer.
+export SOURCE_IP="${SOURCE_IP:-10.77.0.1}" SINK_IP="${SINK_IP:-10.77.0.2}"
 
 store_ask()
 {
 	(
-		exec 7>>/run/lab-sync.lock 6<>/dev/virtio-ports/lab.sync
+		exec 7>>/run/lab-sync.lock
 		flock 7
+		if [ -n "${LAB_SYNC:-}" ]; then
+			exec 5<>"$LAB_SYNC.ask" 6<>"$LAB_SYNC.answer"
+		else
+			exec 6<>/dev/virtio-ports/lab.sync 5>&6
+		fi
 		sa_number=$(cut -d' ' -f1 /proc/uptime).$$.$(cut -c1-8 /proc/sys/kernel/random/uuid)
-		echo "$sa_number $*" >&6
+		echo "$sa_number $*" >&5
 		while read -r sa_got sa_answer <&6; do
 			[ "$sa_got" = "$sa_number" ] && break
 		done

@@ -130,4 +130,12 @@ int screen_report(char *text, size_t size);
 /* "hold", "step" or "go" */
 void screen_obey(const char *what);
 
+/* more.c: "take MIB" or "free" */
+void more_obey(const char *what);
+int more_report(char *text, size_t size);
+
+/* plug.c: "on N"; "turn" or "check" */
+void cpu_obey(const char *what);
+void vram_obey(const char *what);
+
 #endif /* GUEST_H */

@@ -17,15 +17,19 @@
  *   ferry.disk=MiB, ferry.disk.rate=N, ferry.disk.seed=N  see disk.c
  *   ferry.screen=1, ferry.screen.rate=N      see screen.c
  *
+ * What is plugged while it runs, and memory that it takes later, see plug.c and more.c.
+ *
  * Lines:
  *   FERRY-GUEST ready cpus=N mem=MiB ...
  *   FERRY-GUEST seq=N uptime=S checked=N writes=N sweeps=N gap_max_ms=F
  *		 gap_recent_ms=F gap_tsc_ms=F [net_in=BYTES net_out=BYTES]
- *		 [disk_writes=N disk_checked=N] [frames=N] errors=N
+ *		 [disk_writes=N disk_checked=N] [frames=N]
+ *		 [more_checked=N] errors=N
  *   FERRY-GUEST FAIL kind=... ...
  *   FERRY-GUEST quit errors=N
  * Commands, a line each: "report", "gap reset", "disk flush", "screen hold",
- * "screen step", "screen go", "quit".
+ * "screen step", "screen go", "more take MIB", "more free", "cpu on N", "vram turn",
+ * "vram check", "quit".
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -122,7 +126,8 @@ static void report(void)
 
 	n = net_report(more, sizeof(more));
 	n += disk_report(more + n, sizeof(more) - n);
-	screen_report(more + n, sizeof(more) - n);
+	n += screen_report(more + n, sizeof(more) - n);
+	more_report(more + n, sizeof(more) - n);
 	clock_gettime(CLOCK_BOOTTIME, &up);
 	gaps_read(&g);
 	seq++;
@@ -148,6 +153,12 @@ static void obey(char *line)
 		disk_flush();
 	} else if (!strncmp(line, "screen ", 7)) {
 		screen_obey(line + 7);
+	} else if (!strncmp(line, "more ", 5)) {
+		more_obey(line + 5);
+	} else if (!strncmp(line, "cpu ", 4)) {
+		cpu_obey(line + 4);
+	} else if (!strncmp(line, "vram ", 5)) {
+		vram_obey(line + 5);
 	} else if (line[0]) {
 		say("unknown command: %s", line);
 	}

@@ -25,8 +25,8 @@ shift 3
 counted()
 {
 	read -r _ us ni sy _ _ ir so st _ </proc/stat
-	read -r tx </sys/class/net/eth0/statistics/tx_bytes
-	read -r rx </sys/class/net/eth0/statistics/rx_bytes
+	read -r tx <"/sys/class/net/${LAB_NIC:-eth0}/statistics/tx_bytes"
+	read -r rx <"/sys/class/net/${LAB_NIC:-eth0}/statistics/rx_bytes"
 	echo "$((us + ni + sy + ir + so + st)) $tx $rx"
 }
 # since "COUNTED": the same since then, as JSON's members
@@ -130,6 +130,7 @@ source_end()
 	before=$(report "v$number")
 	wait_for 60 says_more "v$number.log" $(($(lines "v$number.log") + 6))
 	quiet=$(report "v$number")
+	share "up-$number" yes
 	await "listens-$number" 200 >/dev/null
 	order "v$number" "gap reset" "gap reset" >/dev/null
 	began=$(report "v$number")
@@ -151,6 +152,10 @@ source_end()
 
 sink_end()
 {
+	# A counter that is set to within a second of what it is, KVM takes for one that is in step
+	# with its siblings, and leaves it (kvm_synchronize_tsc()): a guest whose QEMU began when ours
+	# did would see its own go back. So ours begins later.
+	await "up-$number" 300 >/dev/null
 	launch "v$number" "$mode" "$tell" -incoming defer
 	must "v$number" migrate-incoming "\"uri\":\"tcp:0.0.0.0:$((7000 + number))\""
 	wait_for 20 listens $((7000 + number))

@@ -13,9 +13,10 @@ seq_of() { tr -d '\r' <"$1" | sed -n 's/^FERRY-GUEST seq=\([0-9]*\) .*/\1/p' | "
 
 # start NAME [OPTIONS OF QEMU]: a q35 machine. Files NAME.log (what the guest says), .serial
 # (its kernel), .err, .pid, .qmp.
-# The port is the first virtio device, by which the guest knows it.
+# The port is the first virtio device, by which the guest knows it. More ports than that would
+# be queues that are stopped and started at each move: 28 and 50 ms for QEMU's default of 31.
 # From the environment: PROGRAM, MEMORY (memory-backend-KIND[,OPTIONS] of the guest's RAM),
-# RING (options of -accel kvm), MIB and CPUS of the guest, TELL (words for the guest)
+# RING (options of -accel kvm) or ACCEL, MIB and CPUS of the guest, TELL (words for the guest)
 start()
 {
 	st_name=$1
@@ -26,11 +27,11 @@ start()
 	cat /guest/modules.cpio /guest/initrd.cpio.gz >"$st_name.initrd" || fail "no initrd"
 	cat "$st_name.port.out" >"$st_name.log" &
 	"${PROGRAM:-qemu-system-x86_64}" -L /usr/share/qemu -name "$st_name" \
-		-accel "kvm${RING-,dirty-ring-size=4096}" \
+		-accel "${ACCEL:-kvm${RING-,dirty-ring-size=4096}}" \
 		-machine pc-q35-7.2,memory-backend=pc.ram \
 		-object "memory-backend-${MEMORY:-ram},id=pc.ram,size=${st_mib}M" \
 		-cpu host -m "$st_mib" -smp "${CPUS:-2}" -nodefaults -no-user-config -display none \
-		-device VGA -serial "file:$st_name.serial" -device virtio-serial-pci,addr=2 \
+		-device VGA -serial "file:$st_name.serial" -device virtio-serial-pci,addr=2,max_ports=2 \
 		-chardev "pipe,id=port,path=$st_name.port" -device virtserialport,chardev=port -qmp "unix:$st_name.qmp,server=on,wait=off" \
 		-kernel /guest/bzImage -initrd "$st_name.initrd" \
 		-append "$(cat /guest/cmdline.q35) ferry.console=/dev/vport0p1 ${TELL-ferry.load=light ferry.mem=48}" "$@" \
@@ -89,6 +90,23 @@ stays()
 	st_before=$(lines "$1.log")
 	wait_for 60 says_more "$1.log" $((st_before + 2))
 	[ "$(value "$1.log" errors)" = 0 ] || fail "the guest at $1 found wrong pages"
+}
+
+# arrived FROM TO [HOW]: the guest goes on there, and there only
+arrived()
+{
+	wait_for 120 over "$1"
+	is "$1" completed || fail "$1 -> $2: $(ask "$1" query-migrate)"
+	wait_for 60 says_more "$2.log" 3
+	cat "$1.log" "$2.log" | tr -d '\r' | grep 'FERRY-GUEST FAIL' && fail "a wrong page"
+	[ "$(value "$2.log" errors)" = 0 ] || fail "$2 tells of errors"
+	# A line may have begun at the source and ended at the destination.
+	[ $(($(seq_of "$2.log" head) - $(seq_of "$1.log" tail))) -le 2 ] || fail "lines were lost"
+	ar_before=$(lines "$1.log")
+	wait_for 60 says_more "$2.log" $(($(lines "$2.log") + 2))
+	[ "$(lines "$1.log")" = "$ar_before" ] || fail "the guest runs at $1 too"
+	echo "ok: $1 -> $2${3:+, $3}: $(figure "$1" total-time) ms, downtime $(figure "$1" downtime) ms"
+	quit "$1"
 }
 
 # quit NAME: QEMU ends, and not by itself

@@ -9,7 +9,7 @@ import re
 import statistics
 import time
 
-from . import build, kernels, paths, runner, setup, vm
+from . import build, kernels, paths, remote, runner, setup, vm
 from .ui import LabError, run, say
 from .vm import HostDied
 
@@ -87,6 +87,7 @@ class Bench:
             self.cmdline = "" if vm.accel_kvm() else SAME_COPIES
         self.directory, self.rows, self.results, self.others = runner.new_run(), {}, [], 0.0
         self.boot_words = {}    # more arguments of runner.Boot
+        self.machines = None    # real ones, instead of the lab's hosts
 
     def measure(self, name, commands, timeout, cpus=2, mem=1024):
         """Run one script in fresh hosts; return its "bench" lines as dicts."""
@@ -97,12 +98,27 @@ class Bench:
                 # With LAB_TCG=multi (labkit/vm.py) an emulated host may die of itself.
                 logs = (self.directory / name).glob("console*.log")
                 texts = [str(err), *(log.read_text(errors="replace") for log in logs)]
-                if not left or not any(map(BROKEN_BY_QEMU.search, texts)):
+                if not left or self.machines or not any(map(BROKEN_BY_QEMU.search, texts)):
                     raise
                 say(f"{name}: the emulator broke a host or its guest; once more ...")
 
     def try_once(self, name, commands, timeout, cpus, mem):
         say(f"measuring: {name} ...")
+        output, problems, used = (self.machines or self).run(name, commands, timeout, cpus, mem)
+        (self.directory / f"{name}.log").write_text(output)
+        rows = [json.loads(m) for m in re.findall(r"^bench (\{.*\})\r?$", output, re.M)]
+        if problems or not rows:
+            raise LabError(f"{name}: {'; '.join(problems) or 'measured nothing'}\n"
+                           f"{output[-6000:]}")
+        self.others = max(self.others, used)
+        if used > QUIET:
+            say(f"others used {used:.2f} processors of "
+                f"{'a machine, just before' if self.machines else 'this machine meanwhile'}")
+        self.rows[name] = rows
+        return rows
+
+    def run(self, name, commands, timeout, cpus, mem):
+        """In hosts of the lab: (output, problems, processors that others used)."""
         boot = runner.Boot(self.directory / name, self.series, len(commands), cpus, mem,
                            files=self.files, cmdline=self.cmdline, **self.boot_words)
         try:
@@ -120,17 +136,7 @@ class Bench:
             raise LabError(f"{name}: {err}") from err
         finally:
             boot.close()
-        (self.directory / f"{name}.log").write_text(result.output)
-        rows = [json.loads(m) for m in re.findall(r"^bench (\{.*\})\r?$", result.output, re.M)]
-        if result.problems or not rows:
-            raise LabError(f"{name}: {'; '.join(result.problems) or 'measured nothing'}\n"
-                           f"{result.output[-6000:]}")
-        used = (others_after - others) / (ended - began)
-        self.others = max(self.others, used)
-        if used > QUIET:
-            say(f"others used {used:.2f} processors of this machine meanwhile")
-        self.rows[name] = rows
-        return rows
+        return result.output, result.problems, (others_after - others) / (ended - began)
 
     def add(self, name, unit, ours, peer, theirs, target, met):
         """A line of the table. OURS and THEIRS are the values of all repetitions."""
@@ -140,7 +146,8 @@ class Bench:
             "name": name, "ours": round(mine, 3), "peer": peer, "peer_value": round(other, 3),
             "ratio": round(ratio, 3), "target": target, "unit": unit,
             "met": bool(met(mine, ratio)), "ours_spread": [round(f(ours), 3) for f in (min, max)],
-            "peer_spread": [round(f(theirs), 3) for f in (min, max)], "repetitions": len(ours)})
+            "peer_spread": [round(f(theirs), 3) for f in (min, max)], "repetitions": len(ours),
+            **(self.machines.marks() if self.machines else {})})
 
 
 def by_mode(rows, value):
@@ -199,9 +206,9 @@ def measure_harvest(b):
 
 
 def measure_sparse(b):
-    small, large, touched = 128, 4096, 64
+    small, large, touched = (mib * b.args.scale for mib in (128, 4096, 64))
     rows = b.measure("sparse", [f"sh /bench/sparse.sh {b.args.rounds} {touched} {small} {large}"],
-                     900)
+                     900 * b.args.scale)
     times = {mib: [r["ns"] / 1e6 for r in rows if r["bytes"] == mib << 20]
              for mib in (small, large)}
     b.add(f"{large >> 10} GiB guest, {touched} MiB touched", "ms", times[large],
@@ -212,7 +219,7 @@ def measure_sparse(b):
 def measure_gap(b):
     # With two processors on one thread the guest starves.
     rows = b.measure("gap", [f"sh /bench/gap.sh {b.args.rounds} 1"], 900,
-                     cpus=2 if vm.accel_kvm() else 1)
+                     cpus=2 if b.machines or vm.accel_kvm() else 1)
     for row in rows:
         print(f"  gap {row['move_ms']:.1f} ms in a move of {row['total_ns'] / 1e6:.0f} ms and "
               f"{row['passes']} passes, downtime {row['downtime_ns'] / 1e6:.1f} ms; "
@@ -223,7 +230,7 @@ def measure_gap(b):
 
 
 def measure_link(b):
-    words = f"{b.args.link_mib} {b.args.rounds} ours:1"
+    words = f"{b.args.link_mib * b.args.scale} {b.args.rounds} ours:1"
     rows = b.measure("link", [f"sh /bench/link.{end}.sh {words}" for end in ("source", "sink")],
                      1200, cpus=1)
     b.add("throughput between two hosts", "MiB/s", [rate(r) for r in rows if r["what"] == "move"],
@@ -247,6 +254,9 @@ def measure_parts(b, parts, only, usual):
     """Those that ONLY names, or the USUAL ones; returns the names of those that failed."""
     failed = []
     for part in only.split(",") if only else usual:
+        if b.machines and part in remote.LEFT_OUT:
+            say(f"{part} is left out: {remote.LEFT_OUT[part]}")
+            continue
         if part not in parts:
             raise LabError(f"there is nothing to measure named {part}; there is: "
                            f"{', '.join(parts)}")
@@ -261,10 +271,14 @@ def measure_parts(b, parts, only, usual):
 def conclude(b, failed, where, files):
     """Print the table, write FILES ({name: what}) to WHERE; returns the exit status."""
     table(b.results)
-    print(f"kernel {kernels.get(b.series).release}, hosts on "
-          f"{'KVM' if vm.accel_kvm() else 'TCG'}; others used up to {b.others:.2f} of this "
-          f"machine's {os.cpu_count()} processors"
-          f"{'' if b.others <= QUIET else ': do not trust these figures'}")
+    if b.machines:
+        print(*b.machines.lines(), f"before a part others used up to {b.others:.2f} of a "
+              "machine's processors", sep="; ", end="")
+    else:
+        print(f"kernel {kernels.get(b.series).release}, hosts on "
+              f"{'KVM' if vm.accel_kvm() else 'TCG'}; others used up to {b.others:.2f} of this "
+              f"machine's {os.cpu_count()} processors", end="")
+    print("" if b.others <= QUIET else ": do not trust these figures")
     for name, what in files.items():
         paths.write_new(where / name, (json.dumps(what, indent=2) + "\n").encode())
     say(f"the same for programs is in {where.relative_to(paths.TOP)}: {', '.join(files)}")
@@ -279,10 +293,12 @@ def bench(series, args):
     if series != "6.12" and not kernels.find("6.12"):
         setup.setup(["6.12"])       # the guest's kernel
     say("building ...")
-    build.build([series], not args.no_module, not args.no_user)
+    build.build([series], not args.no_module and not args.hosts, not args.no_user)
     b = Bench(series, args)
     parts = {"harvest": measure_harvest, "warm": lambda b: measure_local(b, "warm"),
              "fresh": lambda b: measure_local(b, "fresh"), "sparse": measure_sparse,
              "gap": measure_gap, "link": measure_link}
-    return conclude(b, measure_parts(b, parts, args.only, PARTS), paths.BUILD / "bench",
+    with remote.reached(args, b.files) as b.machines:
+        failed = measure_parts(b, parts, args.only, PARTS)
+    return conclude(b, failed, paths.BUILD / ("bench-hosts" if args.hosts else "bench"),
                     {"results.json": b.results, "rows.json": b.rows})

@@ -127,7 +127,8 @@ def build_tests():
                 continue
             libs = [library] if library.exists() else []
             libs += [f"-l{n}" for n in settings.get("libs", "").split(",") if n]
-            run(["gcc", "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror",
+            flags = [f for f in settings.get("flags", "").split(",") if f]
+            run(["gcc", "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", *flags,
                  f"-I{paths.TOP}/uapi", f"-I{paths.TOP}/userspace/lib", f"-I{paths.E2E}",
                  "-o", target, *sources, *libs, "-pthread"], f"building {source.name}")
 

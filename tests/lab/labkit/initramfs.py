@@ -6,12 +6,14 @@ The base (busybox, tools, kernel modules) changes hardly ever and is cached by
 what it is made of; our own programs, tests and module follow it.
 """
 import hashlib
+import io
 import lzma
 import os
 import re
 import shutil
 import stat
 import subprocess
+import tarfile
 import tempfile
 import pathlib
 
@@ -68,6 +70,32 @@ class Cpio:
         self._entry("TRAILER!!!", 0)
         whole = b"".join(self.parts)
         return whole + b"\0" * (-len(whole) % 512)
+
+
+class Tar:
+    """The same calls, for a directory on a machine that has its own devices: an archive for tar."""
+
+    def __init__(self):
+        self.whole = io.BytesIO()
+        self.tar = tarfile.open(fileobj=self.whole, mode="w:gz", compresslevel=1)
+
+    def _entry(self, name, mode, kind, data=b"", target=""):
+        info = tarfile.TarInfo(name)
+        info.mode, info.type, info.size, info.linkname = mode, kind, len(data), target
+        self.tar.addfile(info, io.BytesIO(data))
+
+    def directory(self, name):
+        self._entry(name, 0o755, tarfile.DIRTYPE)
+
+    def file(self, name, data, mode=0o755):
+        self._entry(name, mode, tarfile.REGTYPE, data)
+
+    def link(self, name, target):
+        self._entry(name, 0o777, tarfile.SYMTYPE, target=target)
+
+    def bytes(self):
+        self.tar.close()
+        return self.whole.getvalue()
 
 
 def shared_libraries(program):
@@ -140,7 +168,7 @@ def base(kernel):
     key = hashlib.sha256(BASE_VERSION)
     for text in (str(kernel.root), kernel.version, "\n".join(module_names())):
         key.update(text.encode() + b"\0")
-    tools = ["/bin/busybox", *(t for t in TOOLS if os.path.exists(t))]
+    tools = tools_there()
     for tool in tools:
         info = os.stat(tool)
         key.update(f"{tool} {info.st_size} {info.st_mtime_ns}\0".encode())
@@ -155,12 +183,14 @@ def base(kernel):
     return path
 
 
-def make_base(kernel, tools):
-    cpio = Cpio()
+def tools_there():
+    return ["/bin/busybox", *(t for t in TOOLS if os.path.exists(t))]
+
+
+def put_tools(cpio, tools):
+    """A root directory's frame, with TOOLS and what they need."""
     for name in ("dev", "proc", "sys", "run", "tmp", "etc", "root", "lab", "tests", "usr/lib"):
         cpio.directory(name)
-    cpio.device("dev/console", 5, 1)
-    cpio.device("dev/null", 1, 3)
     for name in ("bin", "sbin"):
         cpio.link(name, f"usr/{name}")
     cpio.link("lib64", "usr/lib64")
@@ -180,10 +210,29 @@ def make_base(kernel, tools):
     cpio.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
     cpio.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n")
     cpio.file("etc/hosts", b"127.0.0.1 localhost\n10.77.0.1 source\n10.77.0.2 sink\n")
+
+
+def make_base(kernel, tools):
+    cpio = Cpio()
+    put_tools(cpio, tools)
+    cpio.device("dev/console", 5, 1)
+    cpio.device("dev/null", 1, 3)
     for name, data in kernel_modules(kernel).items():
         # usr-merged: /lib is a link in Debian, a plain directory here
         cpio.file(name, data, 0o644)
     return cpio.bytes()
+
+
+def put_programs(cpio, files):
+    """FILES ({path in the host: file}), and the libraries that they need."""
+    libraries = {}
+    for name, path in files.items():
+        if name.startswith(("usr/bin/", "usr/lib/", "tests/")) and \
+                path.read_bytes()[:4] == b"\x7fELF":
+            libraries.update(shared_libraries(path))
+    libraries = {re.sub(r"^lib64/", "usr/lib64/", n): path for n, path in libraries.items()}
+    for name, path in sorted({**libraries, **files}.items()):
+        cpio.file(name, path.read_bytes(), 0o755 if os.access(path, os.X_OK) else 0o644)
 
 
 def ours(kernel, module=None, extra=None):
@@ -195,13 +244,6 @@ def ours(kernel, module=None, extra=None):
     """
     cpio = Cpio()
     files = {**build.user_files(), **build.build_host_programs(), **(extra or {})}
-    libraries = {}
-    for name, path in list(files.items()):
-        if name.startswith(("usr/bin/", "usr/lib/", "tests/")) and \
-                path.read_bytes()[:4] == b"\x7fELF":
-            libraries.update(shared_libraries(path))
-    for name, path in libraries.items():
-        files.setdefault(re.sub(r"^lib64/", "usr/lib64/", name), path)
     files["init"] = paths.LAB / "host" / "init"
     files["lab/modules.txt"] = paths.LAB / "host" / "modules.txt"
     module = kernel.module if module is None else module
@@ -212,9 +254,7 @@ def ours(kernel, module=None, extra=None):
             files["lab/kvm_ferry_rdma.ko"] = rdma
     if kernel.suites.exists():
         files["lab/kvm_ferry_kunit.ko"] = kernel.suites
-    for name, path in sorted(files.items()):
-        mode = 0o755 if os.access(path, os.X_OK) else 0o644
-        cpio.file(name, path.read_bytes(), mode)
+    put_programs(cpio, files)
     return cpio.bytes()
 
 

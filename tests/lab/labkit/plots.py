@@ -49,9 +49,9 @@ def relative(moves, load, mode, figure, best):
     return (statistics.median(values), min(values), max(values)) if values else None
 
 
-def bars(where, moves):
+def bars(where, moves, machines):
     """A panel a figure: each mode's, relative to the best of QEMU's own in that load."""
-    loads = [load for load in moves if load not in ("converges", "trace") and moves[load]]
+    loads = [load for load in moves if load not in ("converges", "hot", "trace") and moves[load]]
     if not loads:
         return
     modes = list(dict.fromkeys(m["mode"] for load in loads for m in moves[load]))
@@ -59,7 +59,8 @@ def bars(where, moves):
     width = 0.8 / len(modes)
     lines = ["set terminal pngcairo size 1500,1300 font 'sans,11'", "set output 'bars.png'",
              "set multiplot layout 3,2 title \"Migrations of one QEMU guest: figures relative to "
-             "the best of QEMU's own ways (less is better; whiskers: lowest and highest)\"",
+             "the best of QEMU's own ways (less is better; whiskers: lowest and highest)" +
+             "".join(f"\\n{line}" for line in machines) + "\" noenhanced font ',11'",
              "set style fill solid 0.9 noborder", "set grid ytics", "set yrange [0:*<4]",
              f"set xrange [-0.6:{len(loads) - 0.4}]",
              "set xtics (" + ", ".join(f"'{load}' {n}" for n, load in enumerate(loads)) + ")",
@@ -114,7 +115,8 @@ def timeline(where, traces):
     gnuplot("\n".join(lines) + "\nunset multiplot\n", where)
 
 
-def draw(where, moves, traces):
+def draw(where, moves, traces, machines=()):
+    """MACHINES: lines about where it was measured, if not in the lab."""
     where.mkdir(parents=True, exist_ok=True)
-    bars(where, moves)
+    bars(where, moves, machines)
     timeline(where, traces)

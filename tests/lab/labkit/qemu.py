@@ -4,10 +4,11 @@ import pathlib
 import subprocess
 import types
 
-from . import build, guest, kernels, paths, runner, setup, verdict
+from . import build, guest, kernels, libvirt, paths, runner, setup, verdict
 from .ui import LabError, say
 
 VERSION = "7.2"         # unless another one is asked for
+OTHER = {"7.2": "10.0", "10.0": "7.2"}  # that a guest also moves to
 # What a q35 machine with a VGA needs; the packages are those of the lab's own QEMU.
 FIRMWARE = ("/usr/share/seabios/bios-256k.bin", "/usr/share/seabios/vgabios-stdvga.bin",
             "/usr/share/qemu/kvmvapic.bin", "/usr/share/qemu/linuxboot_dma.bin",
@@ -25,8 +26,14 @@ def scenario(name, hosts, timeout, words):
 
 # A part of QEMU's own test takes up to a minute and a half on a busy machine.
 OWN = scenario("own migration-test", 1, 3600, "own.sh 180")
+# libvirt asks each QEMU what it can do, which takes a while.
+LIBVIRT = scenario("libvirt", 2, 900, "libvirt.sh")
 # One host: 1500 MiB, two guests. Two hosts: 1024 MiB each, one guest.
-ALL = (scenario("moves", 1, 400, "moves.sh"), scenario("hosts", 2, 900, "hosts.sh 5 all"), OWN)
+EDGES = (scenario("edges of the machine", 1, 900, "edges.sh vcpus reset"),
+         scenario("edges of memory", 1, 900, "edges.sh memory"),
+         scenario("edges of a migration", 1, 600, "edges.sh ends refusals versions"))
+ALL = (scenario("moves", 1, 400, "moves.sh"), *EDGES,
+       scenario("hosts", 2, 900, "hosts.sh 5 all"), LIBVIRT, OWN)
 SHORT = (scenario("there and back", 2, 300, "hosts.sh 1"),)
 
 
@@ -41,7 +48,7 @@ def built(version, *options):
     return path
 
 
-def files(version, stock, own=False):
+def files(version, stock, own=False, other=False):
     """{path in the host: file}: the programs, the scripts, the firmware."""
     wanted = {"usr/bin/qemu-system-x86_64": built(version), "guest/modules.cpio": guest.modules(),
               **{f"usr/share/qemu/{pathlib.Path(p).name}": pathlib.Path(p).resolve() for p in FIRMWARE}}
@@ -49,6 +56,8 @@ def files(version, stock, own=False):
         wanted["usr/bin/qemu-stock"] = built(version, "--stock")
     if own:
         wanted["usr/bin/migration-test"] = built(version, "--stock", "--migration-test")
+    if other:
+        wanted["usr/bin/qemu-other"] = built(OTHER[version])
     for script in paths.QEMU.glob("*.sh"):
         wanted[f"tests/{'qemu' if script.stem == 'lib' else script.stem}.sh"] = script
     return wanted
@@ -57,6 +66,8 @@ def files(version, stock, own=False):
 def run_scenario(test, series, directory, wanted):
     """The result of TEST on a kernel."""
     try:
+        if test is LIBVIRT:
+            wanted = {**wanted, **libvirt.files()}
         boot = runner.Boot(directory / series / test.name.replace(" ", "-"), series, test.hosts,
                            cpus=1, mem=1500 if test.hosts == 1 else 1024, files=wanted,
                            disk=DISK)
@@ -72,14 +83,14 @@ def run_scenario(test, series, directory, wanted):
 
 def check(series, version=VERSION, short=False, only=""):
     """Returns the exit status."""
-    setup.setup(series)
+    scenarios = [t for t in (SHORT if short else ALL) if only in t.name]
+    setup.setup(series, more=libvirt.PACKAGES if LIBVIRT in scenarios else ())
     if not kernels.find("6.12"):
         setup.setup(["6.12"])       # the guest's kernel
-    scenarios = [t for t in (SHORT if short else ALL) if only in t.name]
     if not scenarios:
         raise LabError(f"there is no scenario named {only}; there is: "
                        f"{', '.join(t.name for t in ALL)}")
-    wanted = files(version, not short, OWN in scenarios)
+    wanted = files(version, not short, OWN in scenarios, EDGES[-1] in scenarios)
     say("building ...")
     build.build(series)
     directory = runner.new_run()

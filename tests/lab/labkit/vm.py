@@ -46,21 +46,26 @@ class Relay:
         with self.lock:
             self.store.clear()
 
+    def answer(self, request):
+        """The answer to a line, or None: it is no request."""
+        words = request.split(None, 3)
+        if len(words) < 3:
+            return None
+        with self.lock:
+            if words[1] == "put":
+                self.store[words[2]] = words[3].strip() if len(words) > 3 else ""
+                return f"{words[0]} ok"
+            value = self.store.get(words[2])
+        return f"{words[0]} none" if value is None else f"{words[0]} = {value}"
+
     def serve(self, sock):
         with sock.makefile("rwb", buffering=0) as port:
             for line in port:
-                words = line.decode(errors="replace").split(None, 3)
-                if len(words) < 3:
+                answer = self.answer(line.decode(errors="replace"))
+                if answer is None:
                     continue
-                with self.lock:
-                    if words[1] == "put":
-                        self.store[words[2]] = words[3].strip() if len(words) > 3 else ""
-                        answer = "ok"
-                    else:
-                        value = self.store.get(words[2])
-                        answer = "none" if value is None else f"= {value}"
                 try:
-                    port.write(f"{words[0]} {answer}\n".encode())
+                    port.write(f"{answer}\n".encode())
                 except OSError:
                     return
 
