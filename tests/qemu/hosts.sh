@@ -32,6 +32,7 @@ ip tuntap add dev tap0 mode tap vnet_hdr || fail "no tap"
 ip link set tap0 master br0 up
 wait_for 10 [ -b /dev/vda ]
 meet bridges
+watch_phases
 
 # boot NAME on|off [OPTIONS OF QEMU]: the guest with its devices; vhost on or off.
 # 6.1's vhost cannot reset a queue, which QEMU without it offers.
@@ -120,6 +121,7 @@ move()
 		[ "$(lines "$here.log")" = "$mv_before" ] || fail "the guest runs at both ends"
 		echo "ok: leg $leg, host $1 -> host $((3 - $1)), $3 -> $4, ferry $2:" \
 			"$(figure "$here" total-time) ms, downtime $(figure "$here" downtime) ms"
+		[ "$2" = false ] || phases
 		quit "$here"
 		here=
 	else
@@ -131,6 +133,7 @@ move()
 		# A line may have begun at the source and ended at the destination.
 		[ $(($(seq_of "$here.log" head) - $(cat last))) -le 2 ] || fail "lines were lost"
 		picture "$here"
+		[ "$2" = false ] || phases
 		share "ok-$leg" yes
 	fi
 	check_flow

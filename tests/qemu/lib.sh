@@ -109,6 +109,22 @@ arrived()
 	quit "$1"
 }
 
+# Where a downtime goes. watch_phases: from now on; phases: the last switchover at this end, in ms
+# since the session became final (state 3), which QEMU asks for when it has stopped the guest.
+watch_phases()
+{
+	for wa_event in ferry_state ferry_switchover; do
+		echo 1 >/sys/kernel/tracing/events/kvm_ferry/$wa_event/enable || fail "no tracepoint $wa_event"
+	done
+}
+phases()
+{
+	awk '{ for (i = 1; i <= NF && $i !~ /^[0-9]+\.[0-9]+:$/; i++); at = $i + 0 }
+		/ ferry_state: .* to=3 / { final = at; text = "" }
+		/ ferry_switchover: / { sub(/.*phase=/, ""); text = sprintf("%s %s %.0f", text, $0, (at - final) * 1000) }
+		END { print "   ms since FINAL, host '"$LAB_HOST"':" text }' /sys/kernel/tracing/trace
+}
+
 # quit NAME: QEMU ends, and not by itself
 quit()
 {
