@@ -125,6 +125,9 @@ void disk_flush(void);
 /* Nothing is written any more when this returns. */
 void disk_quit(void);
 
+/* reader.c */
+void reader_start(void);
+
 void screen_start(void);
 int screen_report(char *text, size_t size);
 /* "hold", "step" or "go" */

@@ -15,6 +15,7 @@
  *   ferry.console=DEV  where lines go, and commands come from, if not to the kernel's console
  *   ferry.net=ADDR/PREFIX, ferry.stream=KiB  see net.c
  *   ferry.disk=MiB, ferry.disk.rate=N, ferry.disk.seed=N  see disk.c
+ *   ferry.reads=MiB    see reader.c
  *   ferry.screen=1, ferry.screen.rate=N      see screen.c
  *
  * What is plugged while it runs, and memory that it takes later, see plug.c and more.c.
@@ -207,6 +208,7 @@ int main(void)
 	gaps_start();
 	net_start();
 	disk_start();
+	reader_start();
 	screen_start();
 	say("ready cpus=%u load=%s mem=%llu ws=%llu zero=%llu rate=%lld check=%lld seed=%llu",
 	    params.cpus, params.load, (unsigned long long)params.pages / MIB_PAGES,
