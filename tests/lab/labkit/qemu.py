@@ -63,6 +63,20 @@ def files(version, stock, own=False, other=False):
     return wanted
 
 
+class Progress:
+    """Tells what a host says has been done, as it says so: some scenarios take half an hour."""
+
+    def __init__(self, name):
+        self.name, self.rest = name, {}
+
+    def __call__(self, host, data):
+        *lines, rest = (self.rest.get(host.number, b"") + data).split(b"\n")
+        self.rest[host.number] = rest
+        for line in lines:
+            if line.startswith((b"ok: ", b"/")):
+                say(f"{self.name}: {line.decode(errors='replace')}")
+
+
 def run_scenario(test, series, directory, wanted):
     """The result of TEST on a kernel."""
     try:
@@ -70,7 +84,7 @@ def run_scenario(test, series, directory, wanted):
             wanted = {**wanted, **libvirt.files()}
         boot = runner.Boot(directory / series / test.name.replace(" ", "-"), series, test.hosts,
                            cpus=1, mem=1500 if test.hosts == 1 else 1024, files=wanted,
-                           disk=DISK)
+                           disk=DISK, on_output=Progress(f"{series} {test.name}"))
         try:
             result, _ = runner.run_one(boot, test, series, 1)
         finally:
