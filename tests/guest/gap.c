@@ -5,6 +5,7 @@
  * looks beyond the tick itself. The raw counter is looked at as well: the two
  * must tell the same, or one of them was not moved rightly.
  */
+#include <string.h>
 #include <time.h>
 #include <x86intrin.h>
 #include "guest.h"
@@ -14,7 +15,8 @@
 
 static struct {
 	_Atomic uint64_t max_ns, recent_ns, max_tsc;
-	char pad[40];		/* a cache line each */
+	_Atomic uint64_t max_from_ns, max_writes;	/* when the longest began */
+	char pad[24];		/* a cache line each */
 } per_cpu[GUEST_MAX_CPUS];
 
 static _Atomic uint64_t tsc_khz;
@@ -32,7 +34,7 @@ static void *gap_main(void *arg)
 	unsigned int cpu = (uintptr_t)arg;
 	struct timespec tick = { .tv_nsec = params.tick_us * 1000 };
 	uint64_t tick_ns = tick.tv_nsec, first = now_ns(), first_tsc = __rdtsc();
-	uint64_t last = first, last_tsc = first_tsc;
+	uint64_t last = first, last_tsc = first_tsc, last_writes = totals.writes;
 
 	for (;;) {
 		uint64_t ns, tsc;
@@ -47,6 +49,10 @@ static void *gap_main(void *arg)
 			shout("kind=counter cpu=%u the counter went back by %llu", cpu,
 			      (unsigned long long)(last_tsc - tsc));
 		if (ns > last + tick_ns) {
+			if (ns - last - tick_ns > per_cpu[cpu].max_ns) {
+				per_cpu[cpu].max_from_ns = last;
+				per_cpu[cpu].max_writes = last_writes;
+			}
 			raise_to(&per_cpu[cpu].max_ns, ns - last - tick_ns);
 			raise_to(&per_cpu[cpu].recent_ns, ns - last - tick_ns);
 		}
@@ -56,6 +62,7 @@ static void *gap_main(void *arg)
 			tsc_khz = (tsc - first_tsc) * 1000 / ((ns - first) / 1000);
 		last = ns;
 		last_tsc = tsc;
+		last_writes = totals.writes;
 	}
 	return NULL;
 }
@@ -73,14 +80,17 @@ void gaps_read(struct gaps *g)
 	uint64_t max_tsc = 0, tick_ns = params.tick_us * 1000;
 	unsigned int i;
 
-	g->max_ns = g->recent_ns = g->tsc_ns = 0;
+	memset(g, 0, sizeof(*g));
 	for (i = 0; i < params.cpus; i++) {
 		uint64_t max = per_cpu[i].max_ns;
 		uint64_t recent = atomic_exchange(&per_cpu[i].recent_ns, 0);
 		uint64_t tsc = per_cpu[i].max_tsc;
 
-		if (max > g->max_ns)
+		if (max > g->max_ns) {
 			g->max_ns = max;
+			g->max_from_ns = per_cpu[i].max_from_ns;
+			g->max_writes = per_cpu[i].max_writes;
+		}
 		if (recent > g->recent_ns)
 			g->recent_ns = recent;
 		if (tsc > max_tsc)

@@ -105,6 +105,8 @@ uint64_t budget_due(struct budget *b, uint64_t now);
 /* gap.c: the longest time that the guest stood still. */
 struct gaps {
 	uint64_t max_ns;	/* by the clock, since the last reset */
+	uint64_t max_from_ns;	/* when that one began, by now_ns() */
+	uint64_t max_writes;	/* pages that had been written by then */
 	uint64_t recent_ns;	/* by the clock, since the last call */
 	uint64_t tsc_ns;	/* by the raw counter, since the last reset */
 };

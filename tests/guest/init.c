@@ -23,7 +23,7 @@
  * Lines:
  *   FERRY-GUEST ready cpus=N mem=MiB ...
  *   FERRY-GUEST seq=N uptime=S checked=N writes=N sweeps=N gap_max_ms=F
- *		 gap_recent_ms=F gap_tsc_ms=F [net_in=BYTES net_out=BYTES]
+ *		 gap_recent_ms=F gap_tsc_ms=F gap_from=S gap_writes=N [net_in=BYTES net_out=BYTES]
  *		 [disk_writes=N disk_checked=N] [frames=N]
  *		 [more_checked=N] errors=N
  *   FERRY-GUEST FAIL kind=... ...
@@ -132,11 +132,11 @@ static void report(void)
 	clock_gettime(CLOCK_BOOTTIME, &up);
 	gaps_read(&g);
 	seq++;
-	say("seq=%llu uptime=%llu.%03lu checked=%llu writes=%llu sweeps=%llu gap_max_ms=%.1f gap_recent_ms=%.1f gap_tsc_ms=%.1f %serrors=%llu",
+	say("seq=%llu uptime=%llu.%03lu checked=%llu writes=%llu sweeps=%llu gap_max_ms=%.1f gap_recent_ms=%.1f gap_tsc_ms=%.1f gap_from=%.3f gap_writes=%llu %serrors=%llu",
 	    (unsigned long long)seq, (unsigned long long)up.tv_sec, up.tv_nsec / 1000000,
 	    (unsigned long long)totals.checked, (unsigned long long)totals.writes,
 	    (unsigned long long)totals.sweeps, g.max_ns / 1e6, g.recent_ns / 1e6, g.tsc_ns / 1e6,
-	    more, (unsigned long long)totals.errors);
+	    g.max_from_ns / 1e9, (unsigned long long)g.max_writes, more, (unsigned long long)totals.errors);
 }
 
 static void obey(char *line)

@@ -87,11 +87,12 @@ launch()
 	setup "$la_name" "${la_mode%/*}"
 }
 
-# report NAME: the guest's figures now, as words: uptime writes gap_max_ms errors
+# report NAME: the guest's figures now, as words: uptime writes gap_max_ms, the uptime and the
+# writes when that gap began, errors
 report()
 {
 	re_line=$(order "$1" report "^FERRY-GUEST seq=")
-	echo "$re_line" | sed 's/.* uptime=\([0-9.]*\) .* writes=\([0-9]*\) .* gap_max_ms=\([0-9.]*\) .* errors=\([0-9]*\).*/\1 \2 \3 \4/'
+	echo "$re_line" | sed 's/.* uptime=\([0-9.]*\) .* writes=\([0-9]*\) .* gap_max_ms=\([0-9.]*\) .* gap_from=\([0-9.]*\) gap_writes=\([0-9]*\) .*errors=\([0-9]*\).*/\1 \2 \3 \4 \5 \6/'
 }
 
 # trace NAME: what query-migrate says, ten times a second
