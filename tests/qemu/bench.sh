@@ -183,6 +183,7 @@ sink_end()
 	meet "run-$number" 100
 	gone "$(pid_of "v$number")" || kill -9 "$(pid_of "v$number")"
 	wait_for 20 gone "$(pid_of "v$number")"
+	scrubbed
 }
 
 number=0

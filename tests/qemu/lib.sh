@@ -110,24 +110,36 @@ arrived()
 }
 
 # Where a downtime goes. watch_phases: from now on; phases: the last switchover at this end, in ms
-# since the session became final (state 3), which QEMU asks for when it has stopped the guest.
+# since the session became final (state 3), which QEMU asks for when it has stopped the guest. If
+# RAM took long, all that the module did from a second before.
+SLOW_RAM_MS=500
 watch_phases()
 {
-	for wa_event in ferry_state ferry_switchover; do
-		echo 1 >/sys/kernel/tracing/events/kvm_ferry/$wa_event/enable || fail "no tracepoint $wa_event"
+	for wa_event in state switchover pass_begin pass_end fence batch reset; do
+		echo 1 >/sys/kernel/tracing/events/kvm_ferry/ferry_$wa_event/enable || fail "no tracepoint $wa_event"
 	done
 }
 phases()
 {
-	awk '{ for (i = 1; i <= NF && $i !~ /^[0-9]+\.[0-9]+:$/; i++); at = $i + 0 }
-		/ ferry_state: .* to=3 / { final = at; text = "" }
-		/ ferry_switchover: / { sub(/.*phase=/, ""); text = sprintf("%s %s %.0f", text, $0, (at - final) * 1000) }
-		END { print "   ms since FINAL, host '"$LAB_HOST"':" text }' /sys/kernel/tracing/trace
+	awk -v slow=$SLOW_RAM_MS '{ for (i = 1; i <= NF && $i !~ /^[0-9]+\.[0-9]+:$/; i++); at = $i + 0
+		lines[NR] = $0; times[NR] = at }
+		/ ferry_state: .* to=3 / { final = at; text = ""; late = 0 }
+		/ ferry_switchover: / { sub(/.*phase=/, ""); ms = (at - final) * 1000; text = sprintf("%s %s %.0f", text, $0, ms)
+			if ($1 == "placed" && ms > slow) late = at }
+		END { print "   ms since FINAL, host '"$LAB_HOST"':" text
+			for (n = 1; late && n <= NR; n++)
+				if (times[n] > final - 1 && times[n] <= late) print "   " lines[n] }' /sys/kernel/tracing/trace
+	echo >/sys/kernel/tracing/trace
 }
+
+# What a guest has left in an emulated host is the emulator's to throw away, now rather than in a
+# migration that comes later. A real machine knows nothing like that.
+scrubbed() { [ -z "${LAB_KERNEL:-}" ] || scrub || fail "no memory to scrub"; }
 
 # quit NAME: QEMU ends, and not by itself
 quit()
 {
 	must "$1" quit
 	wait_for 20 gone "$(pid_of "$1")"
+	scrubbed
 }
