@@ -6,13 +6,16 @@
  * frame more, stops, and says the same; "screen go" goes on.
  *
  * The kernel is to be told vga=0x30d: 320x200 in 15 bits a pixel, or another mode of
- * 15 bits. Of such a mode QEMU keeps a picture of its own, which it paints anew where
- * the dirty log of the VGA's memory tells so, and nowhere else: a log that misses
- * something leaves a wrong picture. In modes of 16, 24 and 32 bits the picture may be
- * the VGA's memory itself, which is right whatever the log says.
+ * 15 bits, and the VGA is told that its memory is big-endian. Of such a mode QEMU keeps
+ * a picture of its own, which it paints anew where the dirty log of the VGA's memory
+ * tells so, and nowhere else: a log that misses something leaves a wrong picture. In
+ * other modes, and from QEMU 8 on in a little-endian one of 15 bits, the picture may
+ * be the VGA's memory itself, which is right whatever the log says.
  */
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/fb.h>
 #include <linux/kd.h>
 #include <pthread.h>
@@ -26,6 +29,12 @@
 #include "screen.h"
 
 #define DEVICE_MS	10000	/* until there is a framebuffer */
+
+/* QEMU's docs/specs/standard-vga: registers of BAR 2, and one that tells the byte order. */
+#define VGA_BAR		"/sys/bus/pci/devices/*/resource2"
+#define VGA_BAR_BYTES	4096
+#define VGA_BYTE_ORDER	0x604
+#define VGA_BIG_ENDIAN	0xbebebebe
 
 static struct {
 	/* of the thread */
@@ -57,7 +66,7 @@ static void paint(uint64_t frame)
 		if (!screen_paints(frame, y))
 			continue;
 		for (x = 0; x < screen.width; x++)
-			line[x] = screen_pixel(of, x);
+			line[x] = htobe16(screen_pixel(of, x));
 	}
 	/* Nothing of it waits in a buffer of the processor. */
 	__builtin_ia32_sfence();
@@ -118,6 +127,46 @@ static bool open_fb(void *arg)
 	return fb >= 0;
 }
 
+/* Of the device that is a VGA (class 3, subclass 0). */
+static int open_bar(void)
+{
+	char class[16] = "", path[256];
+	glob_t found;
+	size_t i;
+	int fd = -1, bar = -1;
+
+	if (glob(VGA_BAR, 0, NULL, &found))
+		return -1;
+	for (i = 0; i < found.gl_pathc && bar < 0; i++) {
+		const char *name = found.gl_pathv[i];
+
+		snprintf(path, sizeof(path), "%.*s/class", (int)(strrchr(name, '/') - name), name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0 && read(fd, class, sizeof(class) - 1) > 0 && !strncmp(class, "0x0300", 6))
+			bar = open(name, O_RDWR | O_CLOEXEC);
+		if (fd >= 0)
+			close(fd);
+	}
+	globfree(&found);
+	return bar;
+}
+
+static void set_big_endian(void)
+{
+	int bar = open_bar();
+	volatile uint8_t *regs = MAP_FAILED;
+
+	if (bar >= 0)
+		regs = mmap(NULL, VGA_BAR_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, bar, 0);
+	if (regs == MAP_FAILED)
+		die("ferry.screen: no registers of a standard VGA: %s", strerror(errno));
+	*(volatile uint32_t *)(regs + VGA_BYTE_ORDER) = VGA_BIG_ENDIAN;
+	if (*(volatile uint32_t *)(regs + VGA_BYTE_ORDER) != VGA_BIG_ENDIAN)
+		die("ferry.screen: the VGA's byte order cannot be set");
+	munmap((void *)regs, VGA_BAR_BYTES);
+	close(bar);
+}
+
 void screen_start(void)
 {
 	struct fb_var_screeninfo var;
@@ -139,6 +188,7 @@ void screen_start(void)
 	screen.memory = mmap(NULL, fix.smem_len, PROT_READ | PROT_WRITE, MAP_SHARED, fb, 0);
 	if (screen.memory == MAP_FAILED)
 		die("cannot map the screen: %s", strerror(errno));
+	set_big_endian();
 	/* The kernel shall paint nothing there, not even a cursor. */
 	tty = open("/dev/tty0", O_RDWR | O_CLOEXEC | O_NOCTTY);
 	if (tty < 0 || ioctl(tty, KDSETMODE, KD_GRAPHICS))
