@@ -9,7 +9,7 @@
  * 15 bits, and the VGA is told that its memory is big-endian. Of such a mode QEMU keeps
  * a picture of its own, which it paints anew where the dirty log of the VGA's memory
  * tells so, and nowhere else: a log that misses something leaves a wrong picture. In
- * other modes, and from QEMU 8 on in a little-endian one of 15 bits, the picture may
+ * other modes, and in QEMU 10.0 in a little-endian one of 15 bits, the picture may
  * be the VGA's memory itself, which is right whatever the log says.
  */
 #include <endian.h>
