@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Thin wrappers; "make help" lists them. The kernel's build uses Kbuild, not this.
 
-VERSION := 0.1.0
+# dkms.conf has the release, because DKMS reads it as text.
+VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
 KVERSION ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVERSION)/build
 PREFIX ?= /usr/local
@@ -25,7 +26,7 @@ need_headers = @test -f $(1)/Makefile || { \
 modules:
 	$(call need_headers,$(KDIR),or say KDIR=...)
 	@mkdir -p $(MODULE_BUILD)
-	@cp -Rpu Kbuild module uapi $(MODULE_BUILD)/
+	@cp -Rpu Kbuild module uapi examples $(MODULE_BUILD)/
 	$(MAKE) -C $(KDIR) M=$(MODULE_BUILD) modules
 
 userspace:
@@ -44,14 +45,20 @@ install-module: modules
 install-userspace: userspace
 	$(MAKE) -C userspace install PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)
 	$(if $(DESTDIR),,ldconfig)
+	$(if $(DESTDIR),,! command -v systemd-sysusers >/dev/null || \
+		systemd-sysusers $(PREFIX)/lib/sysusers.d/kvm-ferry.conf)
+
+# What packages ship: DKMS has it registered when they are installed.
+dkms-source:
+	rm -rf $(DKMS_SOURCE)
+	install -d $(DKMS_SOURCE)
+	cp -R COPYING Kbuild dkms.conf module uapi $(DKMS_SOURCE)/
 
 # For the kernel KVERSION, and by itself for every kernel that is installed later.
 dkms-install:
 	@command -v $(DKMS) >/dev/null || { echo "DKMS is missing: install dkms" >&2; exit 1; }
 	$(call need_headers,/lib/modules/$(KVERSION)/build,or say KVERSION= for a kernel that has them)
-	rm -rf $(DKMS_SOURCE)
-	install -d $(DKMS_SOURCE)
-	cp -R COPYING Kbuild dkms.conf module uapi $(DKMS_SOURCE)/
+	@$(MAKE) --no-print-directory dkms-source
 	$(DKMS) status $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION) | grep -q . || \
 		$(DKMS) add $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION)
 	$(DKMS) build $(DKMS_FLAGS) --force -m kvm-ferry -v $(VERSION) -k $(KVERSION)
@@ -60,6 +67,16 @@ dkms-install:
 dkms-remove:
 	$(DKMS) remove $(DKMS_FLAGS) -m kvm-ferry -v $(VERSION) --all
 	rm -rf $(DKMS_SOURCE)
+
+# In a copy: what dpkg-buildpackage makes lies in and beside the folder it is called in.
+DEB := build/deb/kvm-ferry-$(VERSION)
+deb:
+	@command -v dpkg-buildpackage >/dev/null && command -v dh_dkms >/dev/null || { \
+		echo "Debian's tools are missing: install build-essential debhelper dh-dkms" >&2; exit 1; }
+	rm -rf build/deb
+	mkdir -p $(DEB)
+	tar -c --anchored --exclude=./.git --exclude=./build . | tar -x -C $(DEB)
+	cd $(DEB) && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc $(DEB_FLAGS)
 
 setup: /usr/bin/python3
 	$(LAB) setup
@@ -102,6 +119,9 @@ test-qemu-short: /usr/bin/python3
 test-qemu: /usr/bin/python3
 	$(LAB) test-qemu --qemu $(QEMU)
 
+test-packages: /usr/bin/python3
+	$(LAB) packages
+
 demo: /usr/bin/python3
 	$(LAB) demo
 
@@ -130,6 +150,7 @@ help:
 	@echo "make userspace     only libferry, ferryctl, minivm"
 	@echo "make install       both, into PREFIX=$(PREFIX) and the kernel's updates/ (DESTDIR=root)"
 	@echo "make dkms-install  register, build and install the module with DKMS; dkms-remove undoes it"
+	@echo "make deb           Debian packages, in build/deb/;  make test-packages: tries them in a root"
 	@echo "make demo          move a running guest between two emulated hosts, with all its set-up"
 	@echo "make test          everything that is tested, with all its set-up"
 	@echo "make test-debug    the tests in emulated hosts on a 6.12 with KASAN, lockdep, kmemleak ..."
@@ -151,6 +172,6 @@ help:
 /usr/bin/python3:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -q -y --no-install-recommends python3
 
-.PHONY: all modules userspace install install-module install-userspace dkms-install dkms-remove \
-	setup check kunit model test test-debug test-newest qemu test-qemu test-qemu-short \
+.PHONY: all modules userspace install install-module install-userspace dkms-source dkms-install \
+	dkms-remove deb test-packages setup check kunit model test test-debug test-newest qemu test-qemu test-qemu-short \
 	bench-qemu fuzz fuzz-ioctl demo bench soak clean help

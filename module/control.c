@@ -14,8 +14,10 @@
 #include "source.h"
 #include "verify.h"
 
-/* How long an ABORT that only tells why waits for another message to be sent. */
+/* How long an ABORT that only tells why waits for a peer that takes nothing. */
 #define ABORT_PATIENCE_NS	(20ULL * NSEC_PER_MSEC)
+/* And for a message that is being sent, while there is room for it: see ferry_channel_broke(). */
+#define SENDER_PATIENCE_NS	(1ULL * NSEC_PER_SEC)
 /* And one that may be an answer at most, however long the peer timeout is. */
 #define ANSWER_PATIENCE_NS	(60ULL * NSEC_PER_SEC)
 
@@ -77,6 +79,8 @@ void ferry_channel_broke(struct ferry_channel *ch, int error, const char *doing)
 	struct ferry_session *s = ch->session;
 	char name[24];
 
+	if (READ_ONCE(ch->tentative))
+		return;
 	/*
 	 * A peer that aborts closes its channels right after saying why on the
 	 * control channel: let the reason arrive first. It may even be the answer
@@ -98,6 +102,15 @@ void ferry_channel_broke(struct ferry_channel *ch, int error, const char *doing)
 	case -ETIMEDOUT:
 		ferry_session_fail(s, -ETIMEDOUT, "nothing was %s the peer on %s for %llu ms: is it alive, and the link up?",
 				   doing, name, s->peer_silence_ns / NSEC_PER_MSEC);
+		break;
+	case -EACCES:
+		ferry_session_fail(s, error, ferry_session_is_source(s) ?
+				   "the peer's RDMA device refused what was written on %s: its window is not there" :
+				   "the peer wrote on %s, by RDMA, where it may not", name);
+		break;
+	case -EREMOTEIO:
+		ferry_session_fail(s, error, "%s: its RDMA queue pair failed: the kernel's log may say why, here or at the peer",
+				   name);
 		break;
 	case -EBADMSG:
 		ferry_session_fail(s, error, "what came on %s is not what the peer sent: TLS could not authenticate it",
@@ -260,11 +273,20 @@ static u64 abort_patience(struct ferry_session *s)
 	return min_t(u64, s->peer_silence_ns, ANSWER_PATIENCE_NS);
 }
 
-/* Somebody may be sending: for a moment, or for as long as the peer takes nothing. */
+/*
+ * Somebody may be sending: for as long as the peer takes nothing, or, where there is
+ * room, until a busy host lets that task run.
+ */
 static bool lock_for_abort(struct ferry_session *s, struct ferry_channel *ch, u64 begin)
 {
+	u64 full_since = begin;
+
 	while (!mutex_trylock(&ch->tx_lock)) {
-		if (ktime_get_ns() - begin > abort_patience(s))
+		u64 now = ktime_get_ns(), patience = abort_patience(s);
+
+		if (!ch->ops->full(ch))
+			full_since = now;
+		if (now - full_since > patience || now - begin > max(patience, SENDER_PATIENCE_NS))
 			return false;
 		usleep_range(1000, 2000);
 	}
@@ -278,7 +300,7 @@ static bool lock_for_abort(struct ferry_session *s, struct ferry_channel *ch, u6
  */
 static void await_delivery(struct ferry_session *s, struct ferry_channel *ch, u64 begin)
 {
-	while (ch->ops->connected(ch) && ch->ops->untaken(ch) &&
+	while (!ch->ops->broken(ch) && ch->ops->untaken(ch) &&
 	       ktime_get_ns() - begin < abort_patience(s))
 		usleep_range(500, 2000);
 }
@@ -324,13 +346,17 @@ void ferry_control_abort(struct ferry_session *s)
  * A source reads nothing from its data channels, and a fence that is out already
  * is never missed on them: somebody must look whether the peer has closed one.
  */
-static struct ferry_channel *closed_channel(struct ferry_session *s)
+static struct ferry_channel *broken_channel(struct ferry_session *s, int *error)
 {
 	u32 i;
 
-	for (i = 0; i < s->nr_data; i++)
-		if (!s->data[i]->ops->connected(s->data[i]))
-			return s->data[i];
+	for (i = 0; i < s->nr_data; i++) {
+		struct ferry_channel *ch = READ_ONCE(s->data[i]);
+
+		*error = READ_ONCE(ch->tentative) ? 0 : ch->ops->broken(ch);
+		if (*error)
+			return ch;
+	}
 	return NULL;
 }
 
@@ -338,14 +364,14 @@ static struct ferry_channel *closed_channel(struct ferry_session *s)
 void ferry_control_ping(struct work_struct *work)
 {
 	struct ferry_session *s = container_of(to_delayed_work(work), struct ferry_session, ping_work);
-	struct ferry_channel *ch = s->control, *closed;
-	int ret = 0;
+	struct ferry_channel *ch = s->control, *broken;
+	int ret = 0, error;
 
 	if (ferry_session_ended(s) || ferry_session_said(s, FERRY_MSG_COMMIT))
 		return;
-	closed = ferry_session_is_source(s) ? closed_channel(s) : NULL;
-	if (closed) {
-		ferry_channel_broke(closed, -EPIPE, "seen");
+	broken = ferry_session_is_source(s) ? broken_channel(s, &error) : NULL;
+	if (broken) {
+		ferry_channel_broke(broken, error, "seen");
 		return;
 	}
 	if (ferry_session_is_source(s) ? ferry_source_overdue(s) : ferry_sink_overdue(s))

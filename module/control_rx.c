@@ -49,6 +49,16 @@ static int hear_hello_ack(struct ferry_session *s, const u8 *body, const struct 
 	return ferry_session_step(s, FERRY_STEP_AGREED);
 }
 
+/* The shortest is what a round trip takes; the others waited for something beside it. */
+static void note_round_trip(struct ferry_session *s, u64 ns)
+{
+	struct ferry_stats *st = &s->stats;
+
+	if (!st->fence_ns || ns < st->fence_ns)
+		WRITE_ONCE(st->fence_ns, max_t(u64, ns, 1));
+	WRITE_ONCE(st->fences, st->fences + 1);
+}
+
 static int hear_fence_ack(struct ferry_session *s, const u8 *body, const struct ferry_msg_header *h)
 {
 	struct ferry_channel *ch;
@@ -63,7 +73,7 @@ static int hear_fence_ack(struct ferry_session *s, const u8 *body, const struct 
 	if (m.pass != READ_ONCE(ch->tx_pass) || m.pass == ch->acked_pass)
 		return broken(s, "fence that was not sent");
 	if (READ_ONCE(ch->fence_light))
-		WRITE_ONCE(s->stats.fence_ns, ktime_get_ns() - READ_ONCE(ch->fence_at));
+		note_round_trip(s, ktime_get_ns() - READ_ONCE(ch->fence_at));
 	WRITE_ONCE(ch->acked_pass, m.pass);
 	trace_ferry_fence(s->id, ch->index, m.pass, true);
 	wake_up_all(&s->wait);
@@ -87,6 +97,9 @@ static int hear_ready(struct ferry_session *s, const struct ferry_msg_header *h)
 	if (!ferry_session_said(s, FERRY_MSG_STATE) || s->peer_ready)
 		return unexpected(s, h->type);
 	trace_ferry_switchover(s->id, s->role, FERRY_PHASE_READY);
+	spin_lock(&s->state_lock);
+	s->ready_at = ktime_get();
+	spin_unlock(&s->state_lock);
 	WRITE_ONCE(s->peer_ready, true);
 	wake_up_all(&s->wait);
 	return 0;

@@ -16,8 +16,11 @@
 #include <linux/bitmap.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
+#include <linux/module.h>
 
 #include "bits.h"
+#include "estimate.h"
+#include "own.h"
 #include "session.h"
 #include "trace.h"
 
@@ -31,12 +34,15 @@ void ferry_dirty_init(struct ferry_session *s)
 {
 	struct ferry_dirty *d = &s->dirty;
 
-	d->ops = s->dirty_source == KVM_FERRY_DIRTY_RING ? &ferry_dirty_ring_ops :
-							   &ferry_dirty_report_ops;
+	if (s->dirty_source == KVM_FERRY_DIRTY_RING)
+		d->ops = &ferry_dirty_ring_ops;
+	else
+		d->ops = ferry_dirty_get() ?: &ferry_dirty_report_ops;
 	mutex_init(&d->map_lock);
 	xa_init(&d->slots);
 	xa_init(&d->rings);
 	d->interval_ns = FERRY_HARVEST_MAX_NS;
+	ferry_brake_init(s);
 }
 
 void ferry_dirty_free(struct ferry_session *s)
@@ -48,6 +54,8 @@ void ferry_dirty_free(struct ferry_session *s)
 		kfree(map);
 	xa_destroy(&s->dirty.slots);
 	ferry_rings_free(s);
+	ferry_brake_free(s);
+	module_put(s->dirty.ops->owner);
 }
 
 /*
@@ -56,20 +64,21 @@ void ferry_dirty_free(struct ferry_session *s)
  * other, a sender clears the other and looks at the one: where they meet, a
  * page may count not at all or twice, until all that is staged is published.
  */
-void ferry_dirty_staged(struct ferry_session *s, u64 pages)
+void ferry_dirty_staged(struct ferry_session *s, struct ferry_region *r, u64 pages)
 {
 	if (!pages)
 		return;
 	atomic64_add(pages, &s->stats.staged);
 	atomic64_add(pages, &s->stats.dirty_pages);
+	atomic64_add(pages, &r->dirty_pages);
 }
 
-void ferry_dirty_wasted(struct ferry_session *s, u32 pages)
+void ferry_dirty_wasted(struct ferry_session *s, struct ferry_region *r, u32 pages)
 {
 	if (!pages)
 		return;
 	atomic64_add(pages, &s->stats.wasted);
-	ferry_dirty_staged(s, pages);
+	ferry_dirty_staged(s, r, pages);
 }
 
 /* Whole regions are published too: a piece at a time. */
@@ -81,14 +90,17 @@ void ferry_dirty_publish(struct ferry_session *s, struct ferry_region *r, u64 fi
 		u64 changed;
 
 		ferry_bits_set(r->log, first, n);
+		ferry_seen(r, first, n);
 		changed = ferry_bits_set(r->published, first, n);
 		atomic64_add(changed, &s->stats.pending);
 		atomic64_add(changed, &s->stats.dirty_pages);
+		atomic64_add(changed, &r->dirty_pages);
 		first += n;
 		count -= n;
 		cond_resched();
 	}
 }
+EXPORT_SYMBOL_NS_GPL(ferry_dirty_publish, FERRY_NS);
 
 void ferry_dirty_put_back(struct ferry_session *s, struct ferry_region *r, u64 first, u64 count)
 {
@@ -176,7 +188,7 @@ static bool rearm_pays(struct ferry_session *s)
 	/* What comes in portions is rearmed just in time. */
 	if (d->feeding || atomic64_read(&s->stats.pending) <= 0)
 		return false;
-	return ferry_plan_rearm_early(d->held, atomic64_read(&s->stats.normal) - d->sent,
+	return ferry_plan_rearm_early(ferry_dirty_ready(d), atomic64_read(&s->stats.normal) - d->sent,
 				      atomic64_read(&s->stats.wasted) - d->wasted);
 }
 
@@ -200,18 +212,22 @@ static int rearm_and_publish(struct ferry_session *s, u64 most)
 {
 	struct ferry_dirty *d = &s->dirty;
 	u64 held = d->held;
-	int ret = d->ops->rearm(s, most);
+	int ret;
 
-	if (ret)
-		return ret;
-	if (d->held)
-		publish_pages(s);
-	else
-		publish_staged(s);
+	/* Where some are spared it is pages that are published, and so many at a time. */
+	do {
+		ret = d->ops->rearm(s, most);
+		if (ret)
+			return ret;
+		if (d->held)
+			publish_pages(s);
+		else
+			publish_staged(s);
+	} while (most == U64_MAX && ferry_dirty_ready(d));
 	d->sent = atomic64_read(&s->stats.normal);
 	d->wasted = atomic64_read(&s->stats.wasted);
 	if (d->feed)
-		tell_portion(s, d->held ? d->feed - min_t(u64, d->feed, held - d->held) : 0,
+		tell_portion(s, ferry_dirty_ready(d) ? d->feed - min_t(u64, d->feed, held - d->held) : 0,
 			     min_t(u64, most, FERRY_PORTION_MAX) / 2);
 	return 0;
 }
@@ -270,6 +286,26 @@ bool ferry_dirty_more(struct ferry_session *s, u32 *seen)
 	return true;
 }
 
+/*
+ * A session that measures has no senders: what is published is what its window has seen.
+ * A page that is reported meanwhile belongs to the window before, or to the next.
+ */
+static void forget_published(struct ferry_session *s)
+{
+	u32 i;
+
+	for (i = 0; i < s->nr_regions; i++) {
+		struct ferry_region *r = s->regions[i];
+		u64 first, n;
+
+		for (first = 0; first < r->nr_pages; first += n) {
+			n = min_t(u64, r->nr_pages - first, PIECE_PAGES);
+			atomic64_sub(ferry_bits_clear(r->published, first, n), &s->stats.pending);
+			cond_resched();
+		}
+	}
+}
+
 /* How many pages are staged and not published: no sender is at work. */
 static void count_staged(struct ferry_session *s)
 {
@@ -298,10 +334,10 @@ int ferry_dirty_begin(struct ferry_session *s)
 
 	if (entries < 0)
 		return entries;
-	if (!d->held)
+	if (!ferry_dirty_ready(d))
 		return 0;
 	count_staged(s);
-	d->feed = d->held;
+	d->feed = ferry_dirty_ready(d);
 	return ferry_dirty_feed(s);
 }
 
@@ -314,10 +350,17 @@ long ferry_dirty_round(struct ferry_session *s, bool rearm)
 {
 	struct ferry_dirty *d = &s->dirty;
 	int sync = atomic_read_acquire(&d->sync_wanted);
+	int wanted = atomic_xchg(&d->rearm_wanted, FERRY_REARM_NOTHING);
+	u64 begin = ktime_get_ns();
 	long entries;
 	int ret;
 
-	if (atomic_xchg(&d->rearm_wanted, 0))
+	/*
+	 * Who calls for it means all: on the first pass there are entries that are not staged,
+	 * whose pages would be forgotten.
+	 */
+	d->whole = rearm || (wanted & FERRY_REARM_ALL) == FERRY_REARM_ALL;
+	if (wanted)
 		rearm = true;
 	mutex_lock(&d->map_lock);
 	entries = d->ops->harvest(s);
@@ -325,11 +368,15 @@ long ferry_dirty_round(struct ferry_session *s, bool rearm)
 	if (entries < 0)
 		return entries;
 	/* What a new ring held before it came takes of its room, and nobody has counted it. */
-	if (READ_ONCE(d->fresh) || ((rearm || d->pressed || rearm_pays(s)) && d->held)) {
+	if (READ_ONCE(d->fresh) || ((rearm || d->pressed || rearm_pays(s)) && ferry_dirty_ready(d))) {
 		ret = rearm_and_publish(s, U64_MAX);
 		if (ret)
 			return ret;
+		s->stats.round_ns = ktime_get_ns() - begin;
 	}
+	if (wanted == FERRY_REARM_WINDOW)
+		forget_published(s);
+	d->whole = false;
 	d->harvested_at = ktime_get_ns();
 	d->sync_entries = entries;
 	ferry_stats_channels(s);
@@ -345,7 +392,8 @@ static bool rounds_go_on(struct ferry_session *s)
 	return ferry_session_state(s) < KVM_FERRY_STATE_FINAL;
 }
 
-int ferry_dirty_sync(struct ferry_session *s, bool rearm, u64 *entries, struct ferry_reason *why)
+int ferry_dirty_sync(struct ferry_session *s, enum ferry_rearm rearm, u64 *entries,
+		     struct ferry_reason *why)
 {
 	struct ferry_dirty *d = &s->dirty;
 	int want;
@@ -355,7 +403,7 @@ int ferry_dirty_sync(struct ferry_session *s, bool rearm, u64 *entries, struct f
 	if (!rounds_go_on(s))
 		return ferry_because(why, -EBUSY, "the guest is paused: its rings are empty and stay so");
 	if (rearm)
-		atomic_set(&d->rearm_wanted, 1);
+		atomic_or(rearm, &d->rearm_wanted);
 	/* Orders the two: whoever sees the number sees the wish. */
 	want = atomic_inc_return(&d->sync_wanted);
 	wake_up_all(&s->wait);

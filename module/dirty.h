@@ -11,6 +11,7 @@
 #include <linux/xarray.h>
 
 #include "plan.h"
+#include "vcpu.h"
 
 struct ferry_dirty;
 struct ferry_reason;
@@ -22,24 +23,29 @@ struct kvm_ferry_ring_wait;
 struct kvm_ferry_slot;
 struct page;
 struct kvm_dirty_gfn;
+struct module;
 
 /**
  * struct ferry_dirty_ops - something that says which pages changed
+ * @owner: its module, if it has one of its own; each session holds a reference
  * @name: for people
+ * @polled: asked every interval_ns though there is no ring
  * @harvest: ORs what changed into staged, never clears. Returns how many
  *	entries it took, or a negative errno
  * @rearm: makes every later change of the pages of the entries that were harvested
- *	first, about @most of them, show up again. Once it has returned 0, these
- *	may be published: all that are staged if nothing is held any more, @pages
- *	otherwise. What the guest writes anew it pays for anew, so there may be
- *	any number of harvests before it
+ *	first, about @most of them, show up again, but not of those that are
+ *	@spared. Once it has returned 0, these may be published: all that are
+ *	staged if nothing is held any more, @pages otherwise. What the guest writes
+ *	anew it pays for anew, so there may be any number of harvests before it
  * @stop: hands everything back to the VMM. Called once, after the last rearm
  *
  * All three are called by the session's main task alone. Any error means that
  * dirty pages may be unknown: the session ends, with the guest whole.
  */
 struct ferry_dirty_ops {
+	struct module *owner;
 	const char *name;
+	bool polled;
 	long (*harvest)(struct ferry_session *s);
 	int (*rearm)(struct ferry_session *s, u64 most);
 	void (*stop)(struct ferry_session *s);
@@ -56,6 +62,7 @@ struct ferry_dirty_ops {
  * @fetch: index of the next entry; only the main task changes it
  * @held: the last so many of the entries before it KVM has not got back; only the
  *	main task changes it
+ * @vcpu: how its vCPU dirties memory, and waits
  */
 struct ferry_ring {
 	u32 id;
@@ -66,6 +73,7 @@ struct ferry_ring {
 	unsigned long addr;
 	u32 fetch;
 	u32 held;
+	struct ferry_vcpu vcpu;
 };
 
 /**
@@ -96,6 +104,9 @@ struct ferry_dirty_page {
  * @nr_slots: in @slots
  * @nr_rings: in @rings
  * @held: entries harvested and not given back to KVM yet; main task only
+ * @spared: of these, entries of vCPUs that are held back (vcpu.c): their rings shall
+ *	get full; main task only
+ * @whole: none shall be spared in this round; main task only
  * @pages: of the entries that were rearmed last, if others are held still; room for
  *	FERRY_PORTION_MAX. Made with the first ring
  * @nr_pages: in @pages
@@ -111,12 +122,13 @@ struct ferry_dirty_page {
  * @wasted: of these, while they were staged; main task only
  * @fresh: a ring was added: the next reset may meet entries that the VMM had
  *	reaped and left
- * @rearm_wanted: by a sync whose round has not begun
+ * @rearm_wanted: by syncs whose round has not begun: bits of enum ferry_rearm
  * @sync_wanted: number of the last sync that somebody asked for
  * @sync_done: number of the last sync that is complete
  * @sync_entries: entries of the last one
  * @interval_ns: between harvests
  * @harvested_at: ktime of the last one, ns
+ * @brake: throttling
  */
 struct ferry_dirty {
 	const struct ferry_dirty_ops *ops;
@@ -126,6 +138,8 @@ struct ferry_dirty {
 	u32 nr_slots;
 	u32 nr_rings;
 	u64 held;
+	u64 spared;
+	bool whole;
 	struct ferry_dirty_page *pages;
 	u32 nr_pages;
 	u64 feed;
@@ -143,6 +157,7 @@ struct ferry_dirty {
 	u64 sync_entries;
 	u64 interval_ns;
 	u64 harvested_at;
+	struct ferry_brake brake;
 };
 
 extern const struct ferry_dirty_ops ferry_dirty_ring_ops;
@@ -177,16 +192,36 @@ void ferry_dirty_left(struct ferry_session *s, s64 pages);
 void ferry_dirty_drain(struct ferry_session *s);
 
 /* Sender: of the pages that it took for sending, so many are staged. */
-void ferry_dirty_wasted(struct ferry_session *s, u32 pages);
+void ferry_dirty_wasted(struct ferry_session *s, struct ferry_region *r, u32 pages);
 /* Main task: so many became dirty that nobody knew to be. */
-void ferry_dirty_staged(struct ferry_session *s, u64 pages);
+void ferry_dirty_staged(struct ferry_session *s, struct ferry_region *r, u64 pages);
 /* Anybody. Both count what they newly set as pending and wake nobody. */
 void ferry_dirty_publish(struct ferry_session *s, struct ferry_region *r, u64 first, u64 count);
 void ferry_dirty_publish_all(struct ferry_session *s);
 /* A sender that could not send puts back what it took. */
 void ferry_dirty_put_back(struct ferry_session *s, struct ferry_region *r, u64 first, u64 count);
+/**
+ * enum ferry_rearm - what a round that is asked for shall do beside harvesting
+ * @FERRY_REARM_NOTHING: just that
+ * @FERRY_REARM_READY: rearm and publish, but for vCPUs that are held back and do not
+ *	wait at their rings yet
+ * @FERRY_REARM_ALL: of all vCPUs
+ * @FERRY_REARM_WINDOW: and forget what is published: a session that measures begins anew
+ */
+enum ferry_rearm {
+	FERRY_REARM_NOTHING = 0,
+	FERRY_REARM_READY = 1,
+	FERRY_REARM_ALL = 3,
+	FERRY_REARM_WINDOW = 7,
+};
 /* Waits for a whole round that began after the call. Interruptible. */
-int ferry_dirty_sync(struct ferry_session *s, bool rearm, u64 *entries, struct ferry_reason *why);
+int ferry_dirty_sync(struct ferry_session *s, enum ferry_rearm rearm, u64 *entries,
+		     struct ferry_reason *why);
+/* Main task: entries that may be rearmed. */
+static inline u64 ferry_dirty_ready(const struct ferry_dirty *d)
+{
+	return d->held - d->spared;
+}
 
 /* ioctls: dirty_ring.c */
 int ferry_slot_change(struct ferry_session *s, unsigned int cmd, struct kvm_ferry_slot *arg,

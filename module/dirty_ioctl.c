@@ -138,11 +138,11 @@ int ferry_report_bitmap(struct ferry_session *s, struct kvm_ferry_bitmap *arg,
 static int sync_range(struct ferry_session *s, const struct ferry_region *r, u64 first, u64 count,
 		      struct ferry_reason *why)
 {
-	int ret = ferry_dirty_sync(s, false, NULL, why);
+	int ret = ferry_dirty_sync(s, FERRY_REARM_NOTHING, NULL, why);
 
 	if (ret || find_next_bit(r->staged, first + count, first) >= first + count)
 		return ret;
-	return ferry_dirty_sync(s, true, NULL, why);
+	return ferry_dirty_sync(s, FERRY_REARM_ALL, NULL, why);
 }
 
 /* A word that cannot be written goes back: nothing is forgotten untold. */
@@ -189,23 +189,16 @@ static struct ferry_ring *find_ring(struct ferry_session *s, u32 id, struct ferr
 	return ring;
 }
 
-/* A round that began after the call has emptied every ring. */
 int ferry_ring_wait(struct ferry_session *s, struct kvm_ferry_ring_wait *arg,
 		    struct ferry_reason *why)
 {
-	ktime_t begin = ktime_get();
-	int ret;
+	struct ferry_ring *ring = find_ring(s, arg->ring_id, why);
 
-	if (!find_ring(s, arg->ring_id, why))
+	if (!ring)
 		return -ENOENT;
 	if (ferry_session_ended(s))
 		return ferry_because(why, -ESHUTDOWN, "the session has ended");
-	atomic64_inc(&s->stats.ring_full);
-	ret = ferry_dirty_sync(s, true, NULL, why);
-	if (ret == -EBUSY)	/* the final pass has begun: the rings are being emptied */
-		ret = 0;
-	atomic64_add(ktime_to_ns(ktime_sub(ktime_get(), begin)), &s->stats.ring_full_ns);
-	return ret;
+	return ferry_vcpu_wait(s, ring, why);
 }
 
 int ferry_ring_index(struct ferry_session *s, struct kvm_ferry_ring_index *arg,

@@ -23,6 +23,7 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
+#include "estimate.h"
 #include "ring.h"
 #include "session.h"
 #include "trace.h"
@@ -65,6 +66,7 @@ static bool stage(struct ferry_region *r, u64 pfn)
 	if (__test_and_set_bit(pfn, r->staged))
 		return false;
 	__set_bit(pfn / FERRY_BLOCK_PAGES, r->staged_blocks);
+	ferry_seen_page(r, pfn);
 	return !test_bit(pfn, r->published);
 }
 
@@ -75,6 +77,7 @@ static bool stage(struct ferry_region *r, u64 pfn)
 static u32 harvest_ring(struct ferry_session *s, struct ferry_ring *ring, bool tracking)
 {
 	struct ferry_slot_map *map = NULL;
+	struct ferry_region *region = NULL;
 	u32 last_slot = 0, taken = 0, fresh = 0;
 
 	lockdep_assert_held(&s->dirty.map_lock);
@@ -99,13 +102,19 @@ static u32 harvest_ring(struct ferry_session *s, struct ferry_ring *ring, bool t
 					   ring->id, offset, slot);
 			tracking = false;
 		}
+		if (tracking && region != map->region) {
+			ferry_dirty_staged(s, region, fresh);
+			region = map->region;
+			fresh = 0;
+		}
 		if (tracking)
-			fresh += stage(map->region, map->first + offset);
+			fresh += stage(region, map->first + offset);
 		ring->fetch++;
 		taken++;
 	}
-	ferry_dirty_staged(s, fresh);
+	ferry_dirty_staged(s, region, fresh);
 	ring->held += taken;
+	ferry_vcpu_dirtied(s, ring, taken);
 	return taken;
 }
 
@@ -120,20 +129,26 @@ static long ring_harvest(struct ferry_session *s)
 	long entries = 0;
 	u32 fullest = 0;
 
+	ferry_brake_spare_locked(s);
 	/* A round that was asked for comes early: what counts is the time that passed. */
 	passed = d->harvested_at ? begin - d->harvested_at : d->interval_ns;
 	xa_for_each(&d->rings, id, ring) {
 		u32 taken = harvest_ring(s, ring, tracking), room = ferry_plan_ring_room(ring->entries);
 
+		fullest = max(fullest, taken);
+		entries += taken;
+		/* Once it is full its vCPU asks for a round. */
+		if (ring->vcpu.spared)
+			continue;
 		if (ferry_plan_rearm(ring->held, ring->entries))
 			d->pressed = true;
 		else
 			room -= ring->held;
 		interval = min(interval, ferry_plan_harvest_interval(passed, taken, room));
-		fullest = max(fullest, taken);
-		entries += taken;
 	}
 	d->held += entries;
+	/* Anew: what was taken now may be more than is allowed. */
+	ferry_brake_spare_locked(s);
 	d->interval_ns = interval;
 	ns = ktime_get_ns() - begin;
 	WRITE_ONCE(s->stats.harvest_ns, s->stats.harvest_ns + ns);
@@ -194,16 +209,21 @@ static void mark_all_locked(struct ferry_dirty *d)
 /* Of each ring its share, so that no vCPU's pages wait longer than another's. */
 static void mark_most_locked(struct ferry_dirty *d, u64 most)
 {
-	u64 held = d->held;
+	u64 held = ferry_dirty_ready(d);
 	struct ferry_ring *ring;
 	unsigned long id;
 	bool noted = true;
 
 	lockdep_assert_held(&d->map_lock);
 	d->nr_pages = 0;
+	if (!held)
+		return;
+	most = min(most, held);
 	xa_for_each(&d->rings, id, ring) {
 		u64 n = min_t(u64, div64_u64(ring->held * most + held - 1, held), ring->held);
 
+		if (ring->vcpu.spared)
+			continue;
 		noted &= mark_ring(d, ring, min_t(u64, n, FERRY_PORTION_MAX - d->nr_pages), noted);
 	}
 	/* A page that is not noted is published with all that are staged. */
@@ -230,10 +250,13 @@ static int ring_rearm(struct ferry_session *s, u64 most)
 	begin = ktime_get_ns();
 	/* Protects the rings, and what their entries' slots are. */
 	mutex_lock(&d->map_lock);
-	if (most < d->held)
+	ferry_brake_spare_locked(s);
+	if (most < d->held || d->spared)
 		mark_most_locked(d, most);
 	else
 		mark_all_locked(d);
+	/* If all had to be marked, none is left. */
+	ferry_brake_spare_locked(s);
 	mutex_unlock(&d->map_lock);
 	marked -= d->held;
 	ret = s->vm_file->f_op->unlocked_ioctl(s->vm_file, KVM_RESET_DIRTY_RINGS, 0);

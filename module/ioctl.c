@@ -13,6 +13,9 @@
 #include <linux/uaccess.h>
 #include <linux/kvm_ferry.h>
 
+#include "estimate.h"
+#include "host.h"
+#include "history.h"
 #include "ioctl.h"
 #include "limits.h"
 #include "session.h"
@@ -43,6 +46,10 @@ union ferry_arg {
 	struct kvm_ferry_stats stats;
 	struct kvm_ferry_limits limits;
 	struct kvm_ferry_abort abort;
+	struct kvm_ferry_host_limits host;
+	struct kvm_ferry_ring_stats ring_stats;
+	struct kvm_ferry_region_stats region_stats;
+	struct kvm_ferry_history history;
 	struct kvm_ferry_region_add region;
 	struct kvm_ferry_slot slot;
 	struct kvm_ferry_ring_add ring;
@@ -155,9 +162,33 @@ static int call_limits(struct ferry_call *c)
 	return ferry_limits(c->session, &c->arg->limits, c->why);
 }
 
+static int call_host(struct ferry_call *c)
+{
+	if (c->arg->host.flags && !capable(CAP_SYS_ADMIN))
+		return ferry_because(c->why, -EPERM, "setting the host's limits needs CAP_SYS_ADMIN");
+	return ferry_host_limits(&c->arg->host, c->why);
+}
+
 static int call_abort(struct ferry_call *c)
 {
 	return ferry_abort(c->session, c->why);
+}
+
+static int call_ring_stats(struct ferry_call *c)
+{
+	return ferry_ring_stats(c->session, &c->arg->ring_stats, c->why);
+}
+
+static int call_region_stats(struct ferry_call *c)
+{
+	return ferry_region_stats(c->session, &c->arg->region_stats, c->why);
+}
+
+static int call_history(struct ferry_call *c)
+{
+	if (!capable(CAP_SYS_ADMIN))
+		return ferry_because(c->why, -EPERM, "reading of all sessions that have ended needs CAP_SYS_ADMIN");
+	return ferry_history_read(&c->arg->history, c->why);
 }
 
 static int call_region(struct ferry_call *c)
@@ -192,7 +223,7 @@ static int call_channel(struct ferry_call *c)
 
 static int call_start(struct ferry_call *c)
 {
-	return ferry_start(c->session, c->why);
+	return ferry_start(c->session, c->arg->start.flags & KVM_FERRY_START_MEASURE, c->why);
 }
 
 static int call_event(struct ferry_call *c)
@@ -239,9 +270,24 @@ static int call_wait(struct ferry_call *c)
 static int call_sync(struct ferry_call *c)
 {
 	u64 entries = 0;
-	bool rearm = !(c->arg->sync.flags & KVM_FERRY_SYNC_HARVEST);
-	int ret = ferry_dirty_sync(c->session, rearm, &entries, c->why);
+	enum ferry_rearm rearm = FERRY_REARM_ALL;
+	int ret;
 
+	switch (c->arg->sync.flags) {
+	case 0:
+		break;
+	case KVM_FERRY_SYNC_HARVEST:
+		rearm = FERRY_REARM_NOTHING;
+		break;
+	case KVM_FERRY_SYNC_WINDOW:
+		if (!READ_ONCE(c->session->measures))
+			return ferry_because(c->why, -EBUSY, "a session that migrates has no windows: they are for one that was started to measure");
+		rearm = FERRY_REARM_WINDOW;
+		break;
+	default:
+		return ferry_because(c->why, -EINVAL, "a window begins with a reset: pass KVM_FERRY_SYNC_HARVEST or KVM_FERRY_SYNC_WINDOW");
+	}
+	ret = ferry_dirty_sync(c->session, rearm, &entries, c->why);
 	c->arg->sync.out_entries = entries;
 	return ret;
 }
@@ -318,6 +364,8 @@ static const struct ferry_command commands[] = {
 	ROW(CREATE, call_create, kvm_ferry_create, name, 0, ON_DEVICE | ANSWERS,
 	    .settle = settle_create),
 	ROW(LIST, call_list, kvm_ferry_list, out_count, 0, ON_DEVICE | ANSWERS),
+	ROW(HOST_LIMITS, call_host, kvm_ferry_host_limits, out_transferred,
+	    ~0u, ON_DEVICE | ANSWERS, RESERVED(kvm_ferry_host_limits, __reserved)),
 	ROW(REASON, call_reason, kvm_ferry_reason, out_reason,
 	    ~0u, ON_DEVICE | ON_SESSION | ANSWERS, RESERVED(kvm_ferry_reason, __reserved)),
 	ROW(STATS, call_stats, kvm_ferry_stats, out_name,
@@ -326,6 +374,12 @@ static const struct ferry_command commands[] = {
 	    ~0u, ON_DEVICE | ON_SESSION | ANSWERS, RESERVED(kvm_ferry_limits, __reserved), SESSION_ID(kvm_ferry_limits)),
 	ROW(ABORT, call_abort, kvm_ferry_abort, session_id,
 	    0, ON_DEVICE | ON_SESSION, SESSION_ID(kvm_ferry_abort)),
+	ROW(RING_STATS, call_ring_stats, kvm_ferry_ring_stats, out_throttle_ns,
+	    0, ON_DEVICE | ON_SESSION | ANSWERS, RESERVED(kvm_ferry_ring_stats, __reserved),
+	    SESSION_ID(kvm_ferry_ring_stats)),
+	ROW(REGION_STATS, call_region_stats, kvm_ferry_region_stats, out_name,
+	    0, ON_DEVICE | ON_SESSION | ANSWERS, SESSION_ID(kvm_ferry_region_stats)),
+	ROW(HISTORY, call_history, kvm_ferry_history, out_reason, 0, ON_DEVICE | ANSWERS),
 	ROW(REGION_ADD, call_region, kvm_ferry_region_add, name,
 	    0, ON_SESSION | BY_OWNER, RESERVED(kvm_ferry_region_add, __reserved)),
 	ROW(SLOT_ADD, call_slot_add, kvm_ferry_slot, length, 0, ON_SESSION | BY_OWNER | FOR_SOURCE),
@@ -336,7 +390,8 @@ static const struct ferry_command commands[] = {
 	ROW(RING_ADD, call_ring, kvm_ferry_ring_add, length, 0, ON_SESSION | BY_OWNER | FOR_SOURCE),
 	ROW(CHANNEL_ADD, call_channel, kvm_ferry_channel_add, key,
 	    0, ON_SESSION | BY_OWNER, RESERVED(kvm_ferry_channel_add, __reserved)),
-	ROW(START, call_start, kvm_ferry_start, flags, 0, ON_SESSION | BY_OWNER),
+	ROW(START, call_start, kvm_ferry_start, flags,
+	    KVM_FERRY_START_MEASURE, ON_SESSION | BY_OWNER),
 	ROW(EVENT, call_event, kvm_ferry_event, out_pass, 0, ON_SESSION | ANSWERS, .settle = settle_event),
 	ROW(REPORT_DIRTY, call_report, kvm_ferry_report_dirty, __reserved,
 	    0, ON_SESSION | BY_OWNER | FOR_SOURCE, RESERVED(kvm_ferry_report_dirty, __reserved)),
@@ -347,7 +402,7 @@ static const struct ferry_command commands[] = {
 	ROW(RING_WAIT, call_wait, kvm_ferry_ring_wait, __reserved,
 	    0, ON_SESSION | BY_OWNER | FOR_SOURCE, RESERVED(kvm_ferry_ring_wait, __reserved)),
 	ROW(RING_SYNC, call_sync, kvm_ferry_ring_sync, out_entries,
-	    KVM_FERRY_SYNC_HARVEST, ON_SESSION | BY_OWNER | FOR_SOURCE | ANSWERS),
+	    KVM_FERRY_SYNC_HARVEST | KVM_FERRY_SYNC_WINDOW, ON_SESSION | BY_OWNER | FOR_SOURCE | ANSWERS),
 	ROW(RING_INDEX, call_index, kvm_ferry_ring_index, out_fetch_index,
 	    0, ON_SESSION | BY_OWNER | FOR_SOURCE | ANSWERS),
 	ROW(FINAL, call_final, kvm_ferry_final, flags, 0, ON_SESSION | BY_OWNER | FOR_SOURCE),

@@ -8,6 +8,7 @@
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/slab.h>
 
 #include "session.h"
@@ -277,9 +278,9 @@ static int loop_recv(struct ferry_channel *ch, struct iov_iter *to, bool idle)
 	return 0;
 }
 
-static bool loop_connected(struct ferry_channel *ch)
+static int loop_broken(struct ferry_channel *ch)
 {
-	return !is_closed(to_loop(ch)->pair);
+	return is_closed(to_loop(ch)->pair) ? -EPIPE : 0;
 }
 
 static u64 loop_taken(struct ferry_channel *ch)
@@ -300,6 +301,11 @@ static u64 loop_queued(struct ferry_channel *ch)
 static bool loop_untaken(struct ferry_channel *ch)
 {
 	return false;
+}
+
+static bool loop_full(struct ferry_channel *ch)
+{
+	return loop_queued(ch) >= ch->session->inflight_bytes;
 }
 
 static void loop_shutdown(struct ferry_channel *ch, bool purge)
@@ -324,6 +330,7 @@ static void loop_free(struct ferry_channel *ch)
 }
 
 const struct ferry_transport_ops ferry_loop_ops = {
+	.owner = THIS_MODULE,
 	.name = "loop",
 	.type = KVM_FERRY_TRANSPORT_LOOP,
 	.channel_size = sizeof(struct loop_channel),
@@ -331,10 +338,11 @@ const struct ferry_transport_ops ferry_loop_ops = {
 	.start = loop_start,
 	.send = loop_send,
 	.recv = loop_recv,
-	.connected = loop_connected,
+	.broken = loop_broken,
 	.taken = loop_taken,
 	.queued = loop_queued,
 	.untaken = loop_untaken,
+	.full = loop_full,
 	.shutdown = loop_shutdown,
 	.free = loop_free,
 };

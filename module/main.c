@@ -7,6 +7,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
+#include "debugfs.h"
 #include "ioctl.h"
 #include "session.h"
 
@@ -48,12 +49,19 @@ static struct miscdevice device = {
 
 static int __init ferry_init(void)
 {
-	return misc_register(&device);
+	int ret;
+
+	ferry_debugfs_init();
+	ret = misc_register(&device);
+	if (ret)
+		ferry_debugfs_exit();
+	return ret;
 }
 
 static void __exit ferry_exit(void)
 {
 	misc_deregister(&device);
+	ferry_debugfs_exit();
 }
 
 module_init(ferry_init);

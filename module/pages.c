@@ -18,6 +18,7 @@
  * The sink writes, and pins.
  */
 #include <linux/cred.h>
+#include <linux/export.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
@@ -213,6 +214,7 @@ err:
 	ferry_pages_put(pages, done);
 	return ret;
 }
+EXPORT_SYMBOL_NS_GPL(ferry_pages_get, FERRY_NS);
 
 void ferry_pages_put(struct page **pages, unsigned int count)
 {
@@ -222,6 +224,7 @@ void ferry_pages_put(struct page **pages, unsigned int count)
 		if (pages[i])
 			put_page(pages[i]);
 }
+EXPORT_SYMBOL_NS_GPL(ferry_pages_put, FERRY_NS);
 
 /* A fault there would ask user space: not even tried, it would be refused and logged. */
 static bool asks_user_space(struct mm_struct *mm, unsigned long addr, unsigned long end)
@@ -235,7 +238,7 @@ static bool asks_user_space(struct mm_struct *mm, unsigned long addr, unsigned l
 }
 
 int ferry_pages_pin(struct ferry_session *s, const struct ferry_region *r, u64 pfn,
-		    unsigned int count, struct page **pages)
+		    unsigned int count, unsigned int flags, struct page **pages)
 {
 	unsigned long addr = r->addr + pfn * PAGE_SIZE;
 	struct mm_struct *mm = s->mm;
@@ -247,8 +250,8 @@ int ferry_pages_pin(struct ferry_session *s, const struct ferry_region *r, u64 p
 	asks = asks_user_space(mm, addr, addr + count * PAGE_SIZE);
 	/* No "locked" argument: a fault that would let go of the lock fails instead. */
 	while (!asks && done < count) {
-		ret = pin_user_pages_remote(mm, addr + done * PAGE_SIZE, count - done, FOLL_WRITE,
-					    pages + done, NULL);
+		ret = pin_user_pages_remote(mm, addr + done * PAGE_SIZE, count - done,
+					    FOLL_WRITE | flags, pages + done, NULL);
 		if (ret <= 0)
 			break;
 		done += ret;
@@ -259,6 +262,7 @@ int ferry_pages_pin(struct ferry_session *s, const struct ferry_region *r, u64 p
 	unpin_user_pages(pages, done);
 	return ret < 0 ? ret : -EFAULT;
 }
+EXPORT_SYMBOL_NS_GPL(ferry_pages_pin, FERRY_NS);
 
 bool ferry_page_is_zero(struct page *page)
 {
@@ -278,7 +282,7 @@ bool ferry_page_is_zero(struct page *page)
 static int clear_one(struct ferry_session *s, const struct ferry_region *r, u64 pfn)
 {
 	struct page *page;
-	int ret = ferry_pages_pin(s, r, pfn, 1, &page);
+	int ret = ferry_pages_pin(s, r, pfn, 1, 0, &page);
 
 	if (ret)
 		return ret;

@@ -35,9 +35,12 @@ int ferry_pages_get(struct ferry_session *s, const struct ferry_region *r, u64 p
 		    unsigned int count, struct page **pages);
 void ferry_pages_put(struct page **pages, unsigned int count);
 
-/* Pins pages for writing, allocating them; all or a negative errno. mm held or entered. */
+/*
+ * Pins pages for writing, allocating them; all or a negative errno. mm held or
+ * entered. @flags: FOLL_LONGTERM for a device that writes them, or 0.
+ */
 int ferry_pages_pin(struct ferry_session *s, const struct ferry_region *r, u64 pfn,
-		    unsigned int count, struct page **pages);
+		    unsigned int count, unsigned int flags, struct page **pages);
 
 bool ferry_page_is_zero(struct page *page);
 

@@ -98,6 +98,29 @@ bool ferry_plan_converged(u64 expected_ns, u64 limit_ns)
 	return expected_ns != FERRY_PLAN_UNKNOWN && expected_ns <= limit_ns;
 }
 
+u64 ferry_plan_sum(u64 a_ns, u64 b_ns)
+{
+	return saturate((unsigned __int128)a_ns + b_ns);
+}
+
+bool ferry_plan_settle(struct ferry_settle *st, bool fits, bool stalled, u64 ram_ns, u64 rest_ns)
+{
+	u64 before = st->ram_ns;
+
+	st->ram_ns = ram_ns;
+	if (!fits) {
+		st->let_go = 0;
+		return false;
+	}
+	if (stalled || ram_ns <= rest_ns || st->let_go >= FERRY_SETTLE_PASSES)
+		return true;
+	/* Compared as ferry_stall_pass() does. */
+	if (before && ram_ns >= before / 4 * 3)
+		return true;
+	st->let_go++;
+	return false;
+}
+
 u64 ferry_plan_queue(u64 link_rate, u32 channels, u64 most)
 {
 	if (link_rate == FERRY_PLAN_UNKNOWN)

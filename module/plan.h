@@ -47,6 +47,37 @@ u64 ferry_plan_downtime(u64 remaining, u64 link_rate, u64 fixed_ns);
  */
 bool ferry_plan_converged(u64 expected_ns, u64 limit_ns);
 
+/* Both in nanoseconds; saturates below FERRY_PLAN_UNKNOWN. */
+u64 ferry_plan_sum(u64 a_ns, u64 b_ns);
+
+/* So often a moment that fits is let go for a better one. */
+#define FERRY_SETTLE_PASSES	3U
+
+/**
+ * struct ferry_settle - whether waiting for another pass still pays
+ * @ram_ns: what was left to send at the end of the last pass
+ * @let_go: passes in a row that ended within the limit, and were let go
+ */
+struct ferry_settle {
+	u64 ram_ns;
+	u32 let_go;
+};
+
+/**
+ * ferry_plan_settle - a pass has ended: is this the moment to pause the guest
+ * @st: begins as zeroes
+ * @fits: the predicted downtime is within the limit
+ * @stalled: passes have been seen that did not shrink
+ * @ram_ns: of the predicted downtime, sending the pages that are left
+ * @rest_ns: of it, the rest, which no further pass makes less
+ *
+ * The first moment within the limit is seldom the best: as long as passes shrink the
+ * next one leaves less, and takes no longer than the downtime would have. But where
+ * they do not, what is left goes up and down, and what fits is a minimum: it is
+ * taken at once.
+ */
+bool ferry_plan_settle(struct ferry_settle *st, bool fits, bool stalled, u64 ram_ns, u64 rest_ns);
+
 #define FERRY_QUEUE_MIN_BYTES	(256ULL << 10)
 
 /**

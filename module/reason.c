@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Errors in words. */
+#include <linux/export.h>
 #include <linux/kernel.h>
 #include <linux/string.h>
 
@@ -20,6 +21,7 @@ int ferry_because(struct ferry_reason *why, int error, const char *fmt, ...)
 	va_end(args);
 	return error;
 }
+EXPORT_SYMBOL_NS_GPL(ferry_because, FERRY_NS);
 
 const char *ferry_size_text(char *buf, size_t room, u64 bytes)
 {

@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 #include <linux/userfaultfd_k.h>
 
+#include "estimate.h"
 #include "session.h"
 
 /* Of a guest_memfd inode where it can be mapped at all (6.18 and later). */
@@ -121,6 +122,7 @@ static void region_free(struct ferry_region *r)
 	kvfree(r->staged_blocks);
 	kvfree(r->published);
 	kvfree(r->log);
+	kvfree(r->seen);
 	kfree(r);
 }
 
@@ -138,6 +140,7 @@ static bool bits_alloc(unsigned long **map, u64 bits)
 static struct ferry_region *region_alloc(struct ferry_session *s,
 					 const struct kvm_ferry_region_add *arg)
 {
+	u64 nr_groups = DIV_ROUND_UP_ULL(arg->length / PAGE_SIZE, FERRY_SEEN_PAGES);
 	struct ferry_region *r = kzalloc(sizeof(*r), GFP_KERNEL_ACCOUNT);
 
 	if (!r)
@@ -147,12 +150,15 @@ static struct ferry_region *region_alloc(struct ferry_session *s,
 	r->nr_pages = arg->length / PAGE_SIZE;
 	r->nr_blocks = DIV_ROUND_UP_ULL(r->nr_pages, FERRY_BLOCK_PAGES);
 	memcpy(r->name, arg->name, sizeof(r->name));
+	ferry_rate_init(&r->dirty_rate);
 	if (!ferry_session_is_source(s))
 		return r;
 	if (bits_alloc(&r->staged, r->nr_pages) && bits_alloc(&r->staged_blocks, r->nr_blocks) &&
-	    bits_alloc(&r->published, r->nr_pages) && bits_alloc(&r->log, r->nr_pages)) {
+	    bits_alloc(&r->published, r->nr_pages) && bits_alloc(&r->log, r->nr_pages) &&
+	    bits_alloc(&r->seen, nr_groups)) {
 		s->stats.bookkeeping += sizeof(long) * (3 * BITS_TO_LONGS(r->nr_pages) +
-							BITS_TO_LONGS(r->nr_blocks));
+							BITS_TO_LONGS(r->nr_blocks) +
+							BITS_TO_LONGS(nr_groups));
 		return r;
 	}
 	region_free(r);
@@ -233,6 +239,9 @@ int ferry_region_range(struct ferry_session *s, u32 id, u64 offset, u64 length,
 
 void ferry_regions_free(struct ferry_session *s)
 {
+	/* An operator may be reading their figures. */
+	mutex_lock(&s->setup_lock);
 	while (s->nr_regions)
 		region_free(s->regions[--s->nr_regions]);
+	mutex_unlock(&s->setup_lock);
 }

@@ -3,8 +3,11 @@
 #ifndef FERRY_REGION_H
 #define FERRY_REGION_H
 
+#include <linux/atomic.h>
 #include <linux/types.h>
 #include <linux/kvm_ferry.h>
+
+#include "plan.h"
 
 struct ferry_session;
 struct ferry_reason;
@@ -24,8 +27,15 @@ struct ferry_reason;
  * @staged_blocks: a bit a block that may have staged bits
  * @published: source: may be read and sent. Set by anybody, taken by senders
  * @log: source: dirty for the VMM's other consumers, taken by FETCH_DIRTY
+ * @seen: source: a bit for each eight pages: the one of them that is looked at was
+ *	written in these 10 seconds
+ * @nr_seen: in @seen
+ * @working_set: pages, of the 10 seconds before; main task only
+ * @dirty_pages: that became dirty since START
+ * @sampled_pages: of these, at the last sample; main task only
+ * @dirty_rate: pages a second; main task only
  *
- * Three bits a page, and one in 512. All change by atomic operations on words.
+ * Three bits a page, one in eight and one in 512. All change by atomic operations on words.
  */
 struct ferry_region {
 	u32 index;
@@ -38,6 +48,12 @@ struct ferry_region {
 	unsigned long *staged_blocks;
 	unsigned long *published;
 	unsigned long *log;
+	unsigned long *seen;
+	atomic64_t nr_seen;
+	u64 working_set;
+	atomic64_t dirty_pages;
+	u64 sampled_pages;
+	struct ferry_rate dirty_rate;
 };
 
 int ferry_region_add(struct ferry_session *s, struct kvm_ferry_region_add *arg,

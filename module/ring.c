@@ -183,6 +183,7 @@ static struct ferry_ring *ring_map(struct ferry_session *s, struct file *vcpu,
 	ring->id = arg->ring_id;
 	ring->entries = arg->length / sizeof(struct kvm_dirty_gfn);
 	ring->fetch = arg->fetch_index;
+	ferry_vcpu_init(&ring->vcpu);
 	ret = -ENOMEM;
 	ring->pages = kvcalloc(arg->length / PAGE_SIZE, sizeof(*ring->pages), GFP_KERNEL_ACCOUNT);
 	if (!ring->pages)
@@ -274,8 +275,11 @@ void ferry_rings_free(struct ferry_session *s)
 	struct ferry_ring *ring;
 	unsigned long id;
 
+	/* An operator may be looking at them. */
+	mutex_lock(&s->dirty.map_lock);
 	xa_for_each(&s->dirty.rings, id, ring)
 		ring_free(ring);
 	xa_destroy(&s->dirty.rings);
+	mutex_unlock(&s->dirty.map_lock);
 	kvfree(s->dirty.pages);
 }

@@ -125,7 +125,7 @@ static void put_back(struct send_batch *b)
 
 static u32 batch_limit(struct ferry_session *s)
 {
-	u64 rate = READ_ONCE(s->pace.rate), pages = BATCH_PAGES;
+	u64 rate = ferry_send_rate(s), pages = BATCH_PAGES;
 
 	/* A batch that waits for the socket is a part of what waits for the link. */
 	pages = min(pages, ferry_queue_bytes(s) / 2 / PAGE_SIZE);
@@ -153,7 +153,11 @@ static int flush(struct send_batch *b)
 	nr = fill_bvec(b);
 	if (b->nr_pages)
 		before = page_ref_count(compound_head(b->pages[0]));
+	ch->tx_extents = b->extents;
+	ch->nr_tx_extents = b->nr_extents;
 	ret = ferry_msg_send_locked(ch, FERRY_MSG_BATCH, len, b->bv, nr, bytes);
+	ch->tx_extents = NULL;
+	ch->nr_tx_extents = 0;
 	if (b->nr_pages)
 		after = page_ref_count(compound_head(b->pages[0]));
 	trace_ferry_batch(b->s->id, ch->index, m.pass, b->nr_extents, b->nr_pages, before, after);
@@ -294,7 +298,7 @@ static int send_word(struct send_batch *b, struct ferry_region *r, u64 pfn)
 
 	ferry_dirty_left(b->s, atomic64_sub_return(hweight64(word), &b->s->stats.pending));
 	/* Written since they were published: they go now, and once more. */
-	ferry_dirty_wasted(b->s, hweight64(word & READ_ONCE(r->staged[pfn / BITS_PER_LONG])));
+	ferry_dirty_wasted(b->s, r, hweight64(word & READ_ONCE(r->staged[pfn / BITS_PER_LONG])));
 	while (word) {
 		u32 at = __ffs64(word);
 		u32 run = ~(word >> at) ? __ffs64(~(word >> at)) : BITS_PER_LONG;
@@ -337,28 +341,43 @@ static int send_block(struct send_batch *b, struct ferry_region *r, u64 block)
 	return ret;
 }
 
+/*
+ * An order may come to a block twice. In one batch a page must not be DATA and then
+ * ZERO: the sink takes what is zero first.
+ */
+static int send_block_again(struct send_batch *b, struct ferry_region *r, u64 block)
+{
+	u64 first = block * FERRY_BLOCK_PAGES;
+	u32 i;
+	int ret;
+
+	for (i = 0; i < b->nr_extents; i++) {
+		const struct ferry_extent *e = &b->extents[i];
+
+		if (e->region == r->index && e->pfn < first + FERRY_BLOCK_PAGES &&
+		    e->pfn + e->nr_pages > first) {
+			ret = flush(b);
+			if (ret)
+				return ret;
+			break;
+		}
+	}
+	return send_block(b, r, block);
+}
+
 static int sweep(struct send_batch *b)
 {
 	struct ferry_session *s = b->s;
-	u32 i;
+	struct ferry_walk w;
 	int ret = 0;
 
-	for (i = 0; i < s->nr_regions && !ret; i++) {
-		struct ferry_region *r = s->regions[i];
-		u64 pfn = 0;
+	ferry_walk_begin(&w, s->regions, s->nr_regions, s->order);
+	while (!ret && !ferry_session_ended(s) && ferry_walk_next(&w)) {
+		struct ferry_region *r = s->regions[w.region];
 
-		while (!ret && !ferry_session_ended(s)) {
-			u64 block;
-
-			pfn = find_next_bit(r->published, r->nr_pages, pfn);
-			if (pfn >= r->nr_pages)
-				break;
-			block = pfn / FERRY_BLOCK_PAGES;
-			if ((block + i) % s->nr_data == b->ch->index)
-				ret = send_block(b, r, block);
-			pfn = (block + 1) * FERRY_BLOCK_PAGES;
-			cond_resched();
-		}
+		if (ferry_block_is_of(s, w.region, w.block, b->ch->index))
+			ret = s->order ? send_block_again(b, r, w.block) : send_block(b, r, w.block);
+		cond_resched();
 	}
 	return ret ? ret : flush(b);
 }
@@ -381,6 +400,29 @@ static int send_fence(struct ferry_channel *ch, u32 pass, u64 bytes)
 	return ret;
 }
 
+/*
+ * A channel that has to be connected, or the one that it falls back to; NULL: the
+ * session has ended.
+ */
+static struct ferry_channel *get_connected(struct ferry_channel *ch)
+{
+	struct ferry_session *s = ch->session;
+	struct ferry_reason why = {};
+
+	if (!ch->ops->connect)
+		return ch;
+	/* Pairs with connect() in source.c. */
+	wait_event_idle(s->wait, smp_load_acquire(&s->hello_seen) || ferry_session_ended(s) ||
+			kthread_should_stop());
+	if (ferry_session_ended(s) || kthread_should_stop())
+		return NULL;
+	if (ch->ops->connect(ch, &why))
+		ch = ferry_channel_fall_back(ch, &why);
+	else
+		WRITE_ONCE(ch->tentative, false);
+	return ch && !ferry_source_show_token(ch) ? ch : NULL;
+}
+
 int ferry_sender(void *channel)
 {
 	struct ferry_channel *ch = channel;
@@ -392,8 +434,10 @@ int ferry_sender(void *channel)
 		ferry_session_fail(s, -ENOMEM, "no memory for batches");
 		ret = -ENOMEM;
 	} else {
+		ch = get_connected(ch);
 		b->s = s;
 		b->ch = ch;
+		ret = ch ? 0 : -ENOTCONN;
 	}
 	while (!ret) {
 		u32 pass, portion;

@@ -26,8 +26,12 @@
 #include <linux/uaccess.h>
 
 #include "control.h"
+#include "debugfs.h"
+#include "history.h"
+#include "host.h"
 #include "ioctl.h"
 #include "limits.h"
+#include "own.h"
 #include "session.h"
 #include "source.h"
 #include "switchover.h"
@@ -42,12 +46,14 @@ bool ferry_mm_get(struct ferry_session *s)
 {
 	return mmget_not_zero(s->mm);
 }
+EXPORT_SYMBOL_NS_GPL(ferry_mm_get, FERRY_NS);
 
 void ferry_mm_put(struct ferry_session *s)
 {
 	/* Not mmput(): the last one would tear the VM's memory down in our task. */
 	mmput_async(s->mm);
 }
+EXPORT_SYMBOL_NS_GPL(ferry_mm_put, FERRY_NS);
 
 bool ferry_mm_enter(struct ferry_session *s)
 {
@@ -56,12 +62,14 @@ bool ferry_mm_enter(struct ferry_session *s)
 	kthread_use_mm(s->mm);
 	return true;
 }
+EXPORT_SYMBOL_NS_GPL(ferry_mm_enter, FERRY_NS);
 
 void ferry_mm_leave(struct ferry_session *s)
 {
 	kthread_unuse_mm(s->mm);
 	ferry_mm_put(s);
 }
+EXPORT_SYMBOL_NS_GPL(ferry_mm_leave, FERRY_NS);
 
 void ferry_session_event(struct ferry_session *s, u32 events)
 {
@@ -69,6 +77,12 @@ void ferry_session_event(struct ferry_session *s, u32 events)
 	s->events |= events;
 	spin_unlock(&s->state_lock);
 	wake_up_all(&s->wait);
+}
+
+static void note_start(struct ferry_session *s)
+{
+	s->started_at = ktime_get();
+	WRITE_ONCE(s->started_real_ns, ktime_get_real_ns());
 }
 
 static int step_locked(struct ferry_session *s, enum ferry_step step)
@@ -80,13 +94,17 @@ static int step_locked(struct ferry_session *s, enum ferry_step step)
 	if (to < 0 || to == from)
 		return to < 0 ? to : 0;
 	if (to == KVM_FERRY_STATE_CONNECTING)
-		s->started_at = ktime_get();
+		note_start(s);
 	else if (to == KVM_FERRY_STATE_LIVE)
 		s->live_at = ktime_get();
 	else if (to == KVM_FERRY_STATE_FINAL)
 		s->final_at = ktime_get();
+	else if (to == KVM_FERRY_STATE_PAUSED)
+		s->placed_at = ktime_get();
 	else if (ferry_state_ended(to))
 		s->ended_at = ktime_get();
+	if (to == KVM_FERRY_STATE_FINAL)
+		s->stats.predicted_downtime = READ_ONCE(s->stats.expected_downtime);
 	/*
 	 * Under the lock, and by whoever ended the session: the release's own CLOSE
 	 * comes after it, so it waits for this work, and none comes later.
@@ -131,6 +149,19 @@ int ferry_session_end(struct ferry_session *s, enum ferry_step step, int error,
 		return ret;
 	wake_up_all(&s->wait);
 	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(ferry_session_end, FERRY_NS);
+
+void ferry_session_note(struct ferry_session *s, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	spin_lock(&s->state_lock);
+	if (!ferry_state_ended(s->state))
+		ferry_reason_vset(&s->failure, 0, fmt, args);
+	spin_unlock(&s->state_lock);
+	va_end(args);
 }
 
 /*
@@ -184,8 +215,10 @@ static void end_work(struct work_struct *work)
 {
 	struct ferry_session *s = container_of(work, struct ferry_session, end_work);
 
+	ferry_host_leave(s);
 	mutex_lock(&s->own_lock);
 	mutex_unlock(&s->own_lock);
+	ferry_history_add(s);
 	/* After DONE nothing is queued but the sink's COMMIT_ACK, which must arrive. */
 	if (s->data_abort)
 		ferry_control_abort(s);
@@ -239,6 +272,7 @@ static void session_destroy(struct ferry_session *s)
 	xa_erase(&sessions, s->id);
 	ferry_session_end(s, FERRY_STEP_CLOSE, -ECANCELED, "the VMM at the %s closed the session",
 			  ferry_session_is_source(s) ? "source" : "sink");
+	ferry_debugfs_remove(s);
 	if (s->main_task) {
 		/*
 		 * A task that is asked to stop counts as having a signal, and a newer KVM then
@@ -262,6 +296,8 @@ static void session_destroy(struct ferry_session *s)
 	ferry_channels_destroy(s);
 	/* HELLO may have queued it again; it saw that the session had ended. */
 	cancel_delayed_work_sync(&s->ping_work);
+	if (s->order)
+		module_put(s->order->owner);
 	ferry_dirty_free(s);
 	ferry_regions_free(s);
 	ferry_verify_free(s);
@@ -361,6 +397,10 @@ static struct ferry_session *session_alloc(const struct kvm_ferry_create *arg)
 	ferry_stats_init(s);
 	s->mm = current->mm;
 	mmgrab(s->mm);
+	if (ferry_session_is_source(s))
+		s->order = ferry_order_get();
+	if (s->order)
+		ferry_session_note(s, "memory is sent in the order '%s'", s->order->name);
 	return s;
 }
 
@@ -414,6 +454,7 @@ int ferry_session_create(struct kvm_ferry_create *arg, struct file **file,
 		ret = PTR_ERR(*file);
 		goto err_fd;
 	}
+	ferry_debugfs_add(s);
 	arg->out_id = s->id;
 	arg->out_fd = fd;
 	return 0;

@@ -19,6 +19,8 @@
 #include <linux/kvm_ferry.h>
 
 #include "dirty.h"
+#include "host.h"
+#include "order.h"
 #include "pipe.h"
 #include "plan.h"
 #include "reason.h"
@@ -74,7 +76,8 @@ struct ferry_session {
 	u32 state;			/* read without the lock by READ_ONCE() */
 	u32 events;
 	struct ferry_reason failure;	/* why it ended */
-	ktime_t started_at, live_at, final_at, ended_at;
+	ktime_t started_at, live_at, final_at, placed_at, ready_at, ended_at;
+	u64 started_real_ns;		/* the wall clock then; read by READ_ONCE() */
 
 	/* Everybody waits here, for anything that this struct tells. */
 	wait_queue_head_t wait;
@@ -87,11 +90,16 @@ struct ferry_session {
 
 	/* Limits: written under pace_lock, read by READ_ONCE(). */
 	spinlock_t pace_lock;		/* protects: pace */
-	struct ferry_pace pace;
+	struct ferry_pace pace;		/* by the limit that holds */
+	struct ferry_host_turn host;	/* source */
+	u64 max_bandwidth;
+	u64 final_bandwidth;
 	u64 downtime_limit_ns;
 	u64 inflight_bytes;
 	u64 peer_timeout_ns;
 	u32 verify;
+	u64 state_time_ns;		/* source */
+	u64 max_pinned;			/* sink: bytes, KVM_FERRY_PINNED_ALL: all regions */
 
 	/* Agreement with the peer: written before LIVE. */
 	u8 token[FERRY_WIRE_TOKEN_LEN];
@@ -99,14 +107,17 @@ struct ferry_session {
 	u64 ping_ns;			/* a quarter of the shorter */
 	u16 wire_version;		/* that holds */
 	u64 features;
-	bool hello_seen;		/* token and regions are known */
+	bool hello_seen;		/* token and regions are known; source: it was told */
 	atomic_t bound;			/* sink: data channels that showed the token */
+
+	bool measures;			/* source: moves nothing; fixed at START */
 
 	/* Passes. */
 	u32 pass;			/* number of the last pass begun; main_task writes */
 	u32 final_pass;			/* sink: number told by FINAL; 0: not yet */
 	bool sealed;			/* sink: memory is complete, nothing may be placed */
 	struct ferry_dirty dirty;
+	const struct ferry_order_ops *order;	/* source: of blocks; NULL: ascending */
 
 	/* Switchover. */
 	struct ferry_pipe pipe;		/* VMM state on its way */
@@ -118,6 +129,7 @@ struct ferry_session {
 	u16 said;			/* what is answered, ordered by tx_lock: ferry_session_said() */
 
 	struct ferry_stats stats;
+	struct dentry *debugfs;		/* create and destroy only */
 };
 
 /* session.c */
@@ -136,6 +148,9 @@ int ferry_session_step(struct ferry_session *s, enum ferry_step step);
 __printf(4, 5)
 int ferry_session_end(struct ferry_session *s, enum ferry_step step, int error,
 		      const char *fmt, ...);
+/* What a person should know of a session that goes on: KVM_FERRY_REASON tells it, with no error. */
+__printf(2, 3)
+void ferry_session_note(struct ferry_session *s, const char *fmt, ...);
 #define ferry_session_fail(s, error, fmt, ...) \
 	ferry_session_end(s, FERRY_STEP_ERROR, error, fmt, ##__VA_ARGS__)
 /* sink, control task: COMMIT came: owns the guest, and acknowledges. */
@@ -157,6 +172,13 @@ static inline bool ferry_session_ended(const struct ferry_session *s)
 static inline bool ferry_session_is_source(const struct ferry_session *s)
 {
 	return s->role == KVM_FERRY_SOURCE;
+}
+
+/* All versions of a page travel on one channel, and so in order. */
+static inline bool ferry_block_is_of(const struct ferry_session *s, u32 region, u64 block,
+				     u32 channel)
+{
+	return (block + region) % s->nr_data == channel;
 }
 
 /*

@@ -12,6 +12,7 @@
  * that breaks it spoils its own guest and nothing else.
  */
 #include <linux/bvec.h>
+#include <linux/export.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <crypto/algapi.h>	/* crypto_memneq() */
@@ -107,8 +108,11 @@ int ferry_sink_hello(struct ferry_session *s, const u8 *body, size_t len)
 		return -EPROTO;
 	}
 	ferry_peer_timeout(s, (u64)m.peer_timeout_ms * NSEC_PER_MSEC);
-	for (i = 0; i < s->nr_data; i++)
+	for (i = 0; i < s->nr_data; i++) {
 		s->data[i]->ops->start(s->data[i]);
+		if (s->data[i]->other)
+			s->data[i]->other->ops->start(s->data[i]->other);
+	}
 	s->control->ops->start(s->control);
 	mod_delayed_work(system_unbound_wq, &s->ping_work, nsecs_to_jiffies(s->ping_ns) ?: 1);
 	memcpy(s->token, m.token, sizeof(s->token));
@@ -170,6 +174,9 @@ bool ferry_sink_seal(struct ferry_session *s)
 	for (i = 0; i < s->nr_data; i++)
 		if (READ_ONCE(s->data[i]->placing))
 			return false;
+	for (i = 0; i < s->nr_data; i++)
+		if (s->data[i]->ops->seal)
+			s->data[i]->ops->seal(s->data[i]);
 	return true;
 }
 
@@ -222,6 +229,11 @@ static int bind_channel(struct ferry_channel *ch)
 	if (m.index != ch->index || m.nr_channels != s->nr_data) {
 		ferry_session_fail(s, -EPROTO, "the peer's data channel %u of %u arrived as number %u of %u: add them in the order of their index",
 				   m.index, m.nr_channels, ch->index, s->nr_data);
+		return -EPROTO;
+	}
+	if (!ferry_channel_claim(ch)) {
+		ferry_session_fail(s, -EPROTO, "the peer broke the protocol: it shows the token of data channel %u by RDMA and by TCP",
+				   ch->index);
 		return -EPROTO;
 	}
 	atomic_inc(&s->bound);
@@ -286,15 +298,21 @@ static bool looks(const struct sink_batch *b, u32 nr_extents)
 	return false;
 }
 
-/* Pins the pages of the DATA extents and clears those of the ZERO extents. */
-static int prepare(struct ferry_session *s, struct sink_batch *b, u32 nr_extents, u32 *pinned)
+/*
+ * Pins the pages of the DATA extents and clears those of the ZERO extents. What a
+ * one-sided transport has placed already is not even looked at.
+ */
+static int prepare(struct ferry_channel *ch, struct sink_batch *b, u32 nr_extents, u32 *pinned)
 {
+	struct ferry_session *s = ch->session;
 	bool enter = looks(b, nr_extents);
 	u64 clear = 0, zero = 0;
 	int ret = 0;
 	u32 i;
 
 	*pinned = 0;
+	if (ch->ops->one_sided && !enter)
+		return 0;
 	if (!(enter ? ferry_mm_enter(s) : ferry_mm_get(s)))
 		return memory_failed(s, b->extents, -ESRCH);
 	for (i = 0; i < nr_extents && !ret; i++) {
@@ -304,8 +322,8 @@ static int prepare(struct ferry_session *s, struct sink_batch *b, u32 nr_extents
 		if (e->kind == FERRY_EXTENT_ZERO) {
 			zero += e->nr_pages;
 			ret = ferry_pages_clear(s, r, e->pfn, e->nr_pages, &clear);
-		} else {
-			ret = ferry_pages_pin(s, r, e->pfn, e->nr_pages, b->pages + *pinned);
+		} else if (!ch->ops->one_sided) {
+			ret = ferry_pages_pin(s, r, e->pfn, e->nr_pages, 0, b->pages + *pinned);
 			if (!ret)
 				*pinned += e->nr_pages;
 		}
@@ -337,8 +355,8 @@ static int place_batch(struct ferry_channel *ch, const struct ferry_msg_header *
 				   m.pass, ch->fenced_pass);
 		return -EPROTO;
 	}
-	ret = prepare(s, b, m.nr_extents, &pinned);
-	if (!ret && nr) {
+	ret = prepare(ch, b, m.nr_extents, &pinned);
+	if (!ret && pinned) {
 		for (i = 0; i < nr; i++)
 			bvec_set_page(&b->bv[i], b->pages[i], PAGE_SIZE, 0);
 		iov_iter_bvec(&to, ITER_DEST, b->bv, nr, nr * PAGE_SIZE);
@@ -377,14 +395,14 @@ bad:
 	return -EPROTO;
 }
 
-/* Memory may change until it is digested, or handed to the VMM. */
-static bool may_place(struct ferry_session *s)
+bool ferry_sink_may_place(struct ferry_session *s)
 {
 	u32 state = ferry_session_state(s);
 
 	return (state == KVM_FERRY_STATE_LIVE || state == KVM_FERRY_STATE_FINAL) &&
 	       !READ_ONCE(s->sealed);
 }
+EXPORT_SYMBOL_NS_GPL(ferry_sink_may_place, FERRY_NS);
 
 static int out_of_step(struct ferry_session *s, u16 type)
 {
@@ -405,7 +423,7 @@ static int take_batch(struct ferry_channel *ch, const struct ferry_msg_header *h
 	WRITE_ONCE(ch->placing, true);
 	/* Pairs with ferry_sink_seal(). */
 	smp_mb();
-	ret = may_place(ch->session) ? place_batch(ch, h, b) : out_of_step(ch->session, h->type);
+	ret = ferry_sink_may_place(ch->session) ? place_batch(ch, h, b) : out_of_step(ch->session, h->type);
 	/* A fence that lets memory be sealed comes after this on the channel. */
 	WRITE_ONCE(ch->placing, false);
 	return ret;
@@ -433,7 +451,7 @@ int ferry_sink_rx(void *channel)
 		cond_resched();
 		if (h.type == FERRY_MSG_BATCH)
 			ret = take_batch(ch, &h, b);
-		else if (h.type == FERRY_MSG_FENCE && may_place(s))
+		else if (h.type == FERRY_MSG_FENCE && ferry_sink_may_place(s))
 			ret = meet_fence(ch, &h);
 		else
 			ret = out_of_step(s, h.type);

@@ -8,6 +8,8 @@
 struct ferry_session;
 
 int ferry_sink_rx(void *channel);	/* kthread of a data channel */
+/* May the guest's memory still change? Not once it is digested, or handed to the VMM. */
+bool ferry_sink_may_place(struct ferry_session *s);
 /* Control task: HELLO came. */
 int ferry_sink_hello(struct ferry_session *s, const u8 *body, size_t len);
 /* Control task: COMMIT came. */

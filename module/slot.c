@@ -73,7 +73,7 @@ int ferry_slot_change(struct ferry_session *s, unsigned int cmd, struct kvm_ferr
 		return ferry_because(why, -EBUSY, "slots can be changed before FINAL only");
 	}
 	if (live && cmd != KVM_FERRY_SLOT_ADD)
-		ret = ferry_dirty_sync(s, true, NULL, why);
+		ret = ferry_dirty_sync(s, FERRY_REARM_ALL, NULL, why);
 	if (!ret && ferry_session_ended(s))
 		ret = ferry_because(why, -ESHUTDOWN, "the session has ended");
 	if (!ret) {

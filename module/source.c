@@ -15,6 +15,8 @@
 #include <linux/sched/task.h>
 
 #include "control.h"
+#include "estimate.h"
+#include "host.h"
 #include "session.h"
 #include "sink.h"
 #include "source.h"
@@ -23,12 +25,14 @@
 
 /* While the guest would fit the downtime limit, sending hot pages anew gains little. */
 #define REST_NS		(50ULL * NSEC_PER_MSEC)
+#define ROUND_TRIPS_TRIED 3
 #define SAMPLE_NS	(100ULL * NSEC_PER_MSEC)
 #define LINK_SAMPLE_BYTES (256 << 10)
 
 /**
  * struct pass_clock - what the main task remembers between rounds
  * @begun: a pass is under way
+ * @told: that the guest may be paused, since it began
  * @rested_at: ns: when the next pass may begin
  * @sampled_at: ns: when the dirty rate was last sampled
  * @dirty: pages that had become dirty by then
@@ -37,6 +41,7 @@
  */
 struct pass_clock {
 	bool begun;
+	bool told;
 	u64 rested_at;
 	u64 sampled_at;
 	u64 dirty;
@@ -44,7 +49,18 @@ struct pass_clock {
 	u64 bytes;
 };
 
-static int check_start_locked(struct ferry_session *s, struct ferry_reason *why)
+/* Nothing is sent, so nothing may be there that waits for it. */
+static int check_measure_locked(struct ferry_session *s, struct ferry_reason *why)
+{
+	lockdep_assert_held(&s->setup_lock);
+	if (!ferry_session_is_source(s))
+		return ferry_because(why, -ENOTTY, "a sink measures nothing: start a source with KVM_FERRY_START_MEASURE");
+	if (s->control || s->nr_data)
+		return ferry_because(why, -EINVAL, "a session that measures moves nothing: it must have no channel");
+	return 0;
+}
+
+static int check_start_locked(struct ferry_session *s, bool measure, struct ferry_reason *why)
 {
 	lockdep_assert_held(&s->setup_lock);
 	if (ferry_session_ended(s))
@@ -53,12 +69,30 @@ static int check_start_locked(struct ferry_session *s, struct ferry_reason *why)
 		return ferry_because(why, -EBUSY, "the session was started already");
 	if (!s->nr_regions)
 		return ferry_because(why, -EINVAL, "there is no region: add guest memory first");
-	if (!s->control)
+	if (measure && check_measure_locked(s, why))
+		return why->error;
+	if (!measure && !s->control)
 		return ferry_because(why, -EINVAL, "there is no control channel");
-	if (!s->nr_data)
+	if (!measure && !s->nr_data)
 		return ferry_because(why, -EINVAL, "there is no data channel: add one to sixteen");
 	if (s->vm_file && !READ_ONCE(s->dirty.nr_rings))
 		return ferry_because(why, -EINVAL, "there is no ring: add those of all vCPUs");
+	return 0;
+}
+
+static int make_task(struct ferry_channel *ch, int (*fn)(void *), const char *what)
+{
+	struct task_struct *task;
+
+	if (ch->task)	/* of a START that ran out of memory */
+		return 0;
+	if (ch->kind == KVM_FERRY_CHANNEL_CONTROL)
+		task = kthread_create(fn, ch, "ferry-%s-%llu", what, ch->session->id);
+	else
+		task = kthread_create(fn, ch, "ferry-%s-%llu/%u", what, ch->session->id, ch->index);
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	ch->task = get_task_struct(task);
 	return 0;
 }
 
@@ -67,33 +101,31 @@ static int make_tasks_locked(struct ferry_session *s)
 {
 	bool source = ferry_session_is_source(s);
 	int (*fn)(void *) = source ? ferry_sender : ferry_sink_rx;
-	struct task_struct *task;
+	int ret = 0;
 	u32 i;
 
 	lockdep_assert_held(&s->setup_lock);
-	for (i = 0; i <= s->nr_data; i++) {
-		struct ferry_channel *ch = i < s->nr_data ? s->data[i] : s->control;
-
-		if (ch->task)	/* of a START that ran out of memory */
-			continue;
-		if (ch == s->control)
-			task = kthread_create(ferry_control_rx, ch, "ferry-ctl-%llu", s->id);
-		else
-			task = kthread_create(fn, ch, "ferry-%s-%llu/%u", source ? "tx" : "rx", s->id, i);
-		if (IS_ERR(task))
-			return PTR_ERR(task);
-		ch->task = get_task_struct(task);
+	for (i = 0; i < s->nr_data && !ret; i++) {
+		ret = make_task(s->data[i], fn, source ? "tx" : "rx");
+		/* Who shows the token on which of two is seen by who receives there. */
+		if (!ret && !source && s->data[i]->other)
+			ret = make_task(s->data[i]->other, fn, "rx");
 	}
-	return 0;
+	return ret ?: make_task(s->control, ferry_control_rx, "ctl");
 }
 
-int ferry_start(struct ferry_session *s, struct ferry_reason *why)
+int ferry_start(struct ferry_session *s, bool measure, struct ferry_reason *why)
 {
 	u32 i;
 	int ret;
 
 	mutex_lock(&s->setup_lock);
-	ret = check_start_locked(s, why);
+	ret = check_start_locked(s, measure, why);
+	if (!ret && measure) {
+		WRITE_ONCE(s->measures, true);
+		ret = ferry_session_step(s, FERRY_STEP_START);
+		goto out;
+	}
 	if (!ret) {
 		ret = make_tasks_locked(s);
 		if (ret)
@@ -103,8 +135,12 @@ int ferry_start(struct ferry_session *s, struct ferry_reason *why)
 		goto out;
 	get_random_bytes(s->token, ferry_session_is_source(s) ? sizeof(s->token) : 0);
 	for (i = 0; i < s->nr_data; i++) {
-		s->data[i]->ops->start(s->data[i]);
-		s->data[i]->taken_before = s->data[i]->ops->taken(s->data[i]);
+		struct ferry_channel *ch = s->data[i];
+
+		ch->ops->start(ch);
+		ch->taken_before = ch->ops->taken(ch);
+		if (ch->other)
+			ch->other->ops->start(ch->other);
 	}
 	s->control->ops->start(s->control);
 	if (ferry_session_is_source(s))
@@ -112,8 +148,16 @@ int ferry_start(struct ferry_session *s, struct ferry_reason *why)
 	ret = ferry_session_step(s, FERRY_STEP_START);
 	if (ret)
 		goto out;
-	for (i = 0; i < s->nr_data; i++)
-		wake_up_process(s->data[i]->task);
+	if (ferry_session_is_source(s))
+		ferry_host_join(s);
+	/* Whoever runs may put the other one of two in its place. */
+	for (i = 0; i < s->nr_data; i++) {
+		struct ferry_channel *ch = s->data[i], *other = ch->other;
+
+		if (other && other->task)
+			wake_up_process(other->task);
+		wake_up_process(ch->task);
+	}
 	wake_up_process(s->control->task);
 	queue_delayed_work(system_unbound_wq, &s->ping_work,
 			   nsecs_to_jiffies(s->ping_ns) ?: 1);
@@ -170,10 +214,15 @@ static void sample(struct ferry_session *s, struct pass_clock *c, u64 now, bool 
 
 	/* What the link carried: what a channel took and holds is still to come. */
 	ferry_stats_channels(s);
+	ferry_estimate_downtime(s);
 	bytes = st->acked;
 	if (c->begun && (pass_end || ns >= SAMPLE_NS)) {
-		/* A link that had little to carry says nothing about its rate. */
-		if (bytes - c->bytes >= LINK_SAMPLE_BYTES)
+		/*
+		 * A link that had little to carry says nothing about its rate, but that it is
+		 * no less: a guest that is all but empty has nothing better to go by.
+		 */
+		if (bytes - c->bytes >= LINK_SAMPLE_BYTES ||
+		    (pass_end && bytes != c->bytes && st->link_rate.value == FERRY_PLAN_UNKNOWN))
 			ferry_rate_add(&st->link_rate, bytes - c->bytes, now - c->bytes_at);
 		c->bytes = bytes;
 		c->bytes_at = now;
@@ -181,48 +230,35 @@ static void sample(struct ferry_session *s, struct pass_clock *c, u64 now, bool 
 	if (ns < SAMPLE_NS)
 		return;
 	ferry_rate_add(&st->dirty_rate, dirty - c->dirty, ns);
+	ferry_brake_sample(s, ns);
+	ferry_estimate_sample(s, ns);
 	c->sampled_at = now;
 	c->dirty = dirty;
 }
 
-/*
- * Beside the bytes, a switchover costs a fence and its acknowledgement, the
- * state and READY, COMMIT and its acknowledgement: three times what a fence took
- * to come back that had hardly anything before it. Without a page left the link's rate does not matter.
- */
-static void predict(struct ferry_session *s)
+static void converged(struct ferry_session *s, struct pass_clock *c)
 {
-	struct ferry_stats *st = &s->stats;
-	u64 bytes = ferry_stats_left(st) * PAGE_SIZE + st->queued;
-	u64 fixed = 3 * READ_ONCE(st->fence_ns);
-	u64 expected = bytes ? ferry_plan_downtime(bytes, READ_ONCE(st->link_rate.value), fixed) :
-			       fixed;
-
-	WRITE_ONCE(st->expected_downtime, expected);
-}
-
-static bool fits(struct ferry_session *s)
-{
-	return ferry_plan_converged(s->stats.expected_downtime, READ_ONCE(s->downtime_limit_ns));
+	c->told = true;
+	ferry_session_event(s, KVM_FERRY_EVENT_CONVERGED);
 }
 
 static void finish_pass(struct ferry_session *s, struct pass_clock *c, u64 now)
 {
 	c->begun = false;
 	ferry_pass_end(s, false);
-	predict(s);
+	ferry_estimate_downtime(s);
 	c->rested_at = now;
-	if (fits(s)) {
+	if (ferry_estimate_pass(s)) {
 		c->rested_at += REST_NS;
-		ferry_session_event(s, KVM_FERRY_EVENT_CONVERGED);
+		converged(s, c);
 	}
 }
 
 /* Whether the next pass would find something, or has to measure something. */
 static bool pass_wanted(struct ferry_session *s, const struct pass_clock *c)
 {
-	/* An empty pass shows how long a fence takes when nothing is before it. */
-	return (atomic64_read(&s->stats.pending) || s->dirty.held || !READ_ONCE(s->stats.fence_ns)) &&
+	/* An empty pass shows how long a fence takes when nothing is before it; one may be held up. */
+	return (atomic64_read(&s->stats.pending) || ferry_dirty_ready(&s->dirty) || READ_ONCE(s->stats.fences) < ROUND_TRIPS_TRIED) &&
 	       ktime_get_ns() >= c->rested_at;
 }
 
@@ -241,6 +277,7 @@ static int begin_pass(struct ferry_session *s, struct pass_clock *c)
 	c->bytes = s->stats.acked;
 	ret = ferry_pass_begin(s, false);
 	c->begun = !ret;
+	c->told = false;
 	return ret;
 }
 
@@ -252,6 +289,8 @@ static int live(struct ferry_session *s, struct pass_clock *c)
 	long ret;
 
 	sample(s, c, now, done);
+	if (s->measures)
+		return 0;
 	if (done) {
 		/* What is left is told by what the rings hold now. */
 		ret = ferry_dirty_round(s, false);
@@ -259,31 +298,63 @@ static int live(struct ferry_session *s, struct pass_clock *c)
 			return ret;
 		finish_pass(s, c, now);
 	}
+	/* Passes do not shrink, but within them there are better moments than at their ends. */
+	if (c->begun && s->dirty.brake.stalled && !c->told && ferry_estimate_fits(s))
+		converged(s, c);
 	if (c->begun)
 		return ferry_dirty_hungry(s) ? ferry_dirty_feed(s) : 0;
 	return pass_wanted(s, c) ? begin_pass(s, c) : 0;
 }
 
-/* Shows the token on every channel, and says what we have. */
-static int connect(struct ferry_session *s)
+int ferry_source_show_token(struct ferry_channel *ch)
 {
-	u32 i;
+	struct ferry_session *s = ch->session;
+	struct ferry_msg_channel m = { .index = ch->index, .nr_channels = s->nr_data };
+	size_t len;
 	int ret;
 
-	for (i = 0; i < s->nr_data; i++) {
-		struct ferry_channel *ch = s->data[i];
-		struct ferry_msg_channel m = { .index = i, .nr_channels = s->nr_data };
-		size_t len;
+	memcpy(m.token, s->token, sizeof(m.token));
+	len = ferry_wire_put_channel(ch->tx_buf + FERRY_WIRE_HEADER_LEN, &m);
+	ret = ferry_msg_send_locked(ch, FERRY_MSG_CHANNEL, len, NULL, 0, 0);
+	if (ret)
+		ferry_channel_broke(ch, ret, "sent to");
+	return ret;
+}
 
-		memcpy(m.token, s->token, sizeof(m.token));
-		len = ferry_wire_put_channel(ch->tx_buf + FERRY_WIRE_HEADER_LEN, &m);
-		ret = ferry_msg_send_locked(ch, FERRY_MSG_CHANNEL, len, NULL, 0, 0);
-		if (ret) {
-			ferry_channel_broke(ch, ret, "sent to");
-			return ret;
-		}
-	}
-	return ferry_control_hello(s);
+/*
+ * Shows the token on every channel, and says what we have. Channels that have to
+ * be connected come behind HELLO: the peer must know whom to let in. Their senders
+ * do it, so that meanwhile rings are harvested.
+ */
+static int connect(struct ferry_session *s)
+{
+	int ret = 0;
+	u32 i;
+
+	for (i = 0; i < s->nr_data && !ret; i++)
+		if (!s->data[i]->ops->connect)
+			ret = ferry_source_show_token(s->data[i]);
+	if (!ret)
+		ret = ferry_control_hello(s);
+	if (ret)
+		return ret;
+	/* Pairs with ferry_sender(). */
+	smp_store_release(&s->hello_seen, true);
+	wake_up_all(&s->wait);
+	return 0;
+}
+
+/*
+ * From here on it is told what the guest writes: what it wrote before must not show up,
+ * and what it writes meanwhile may.
+ */
+static int begin_measuring(struct ferry_session *s)
+{
+	long entries;
+
+	atomic_or(FERRY_REARM_WINDOW, &s->dirty.rearm_wanted);
+	entries = ferry_dirty_round(s, true);
+	return entries < 0 ? entries : ferry_session_step(s, FERRY_STEP_AGREED);
 }
 
 /* Its fence is out, and neither an acknowledgement nor the queue before it has moved. */
@@ -324,17 +395,23 @@ bool ferry_source_overdue(struct ferry_session *s)
 	return false;
 }
 
+/* Harvests come by the clock, too, and not only when somebody asks. */
+static bool is_polled(struct ferry_session *s)
+{
+	return READ_ONCE(s->dirty.nr_rings) || s->dirty.ops->polled;
+}
+
 static bool round_due(struct ferry_session *s)
 {
 	struct ferry_dirty *d = &s->dirty;
 
 	return atomic_read(&d->sync_wanted) != d->sync_done ||
-	       (READ_ONCE(d->nr_rings) && ktime_get_ns() >= d->harvested_at + d->interval_ns);
+	       (is_polled(s) && ktime_get_ns() >= d->harvested_at + d->interval_ns);
 }
 
 static bool pass_due(struct ferry_session *s, const struct pass_clock *c)
 {
-	if (ferry_session_state(s) != KVM_FERRY_STATE_LIVE)
+	if (ferry_session_state(s) != KVM_FERRY_STATE_LIVE || s->measures)
 		return false;
 	return c->begun ? ferry_pass_done(s) || ferry_dirty_hungry(s) : pass_wanted(s, c);
 }
@@ -345,7 +422,7 @@ static void sleep_until_due(struct ferry_session *s, const struct pass_clock *c)
 	u64 now = ktime_get_ns(), until = now + NSEC_PER_SEC;
 	u32 state = ferry_session_state(s);
 
-	if (READ_ONCE(s->dirty.nr_rings))
+	if (is_polled(s))
 		until = min(until, s->dirty.harvested_at + s->dirty.interval_ns);
 	if (!c->begun && c->rested_at > now)
 		until = min(until, c->rested_at);
@@ -373,7 +450,7 @@ int ferry_source_main(void *session)
 
 		if (state == KVM_FERRY_STATE_CONNECTING && !connected) {
 			connected = true;
-			ret = connect(s);
+			ret = s->measures ? begin_measuring(s) : connect(s);
 			continue;
 		}
 		if (round_due(s)) {

@@ -5,13 +5,17 @@
 
 #include <linux/types.h>
 
+struct ferry_channel;
 struct ferry_reason;
 struct ferry_session;
 
 int ferry_source_main(void *session);	/* kthread, from CREATE on */
 int ferry_sender(void *channel);	/* kthread of a data channel */
+/* Shows the session's token on a data channel: what comes first there. */
+int ferry_source_show_token(struct ferry_channel *ch);
 /* The ioctl START, for both roles. */
-int ferry_start(struct ferry_session *s, struct ferry_reason *why);
+/* @measure: it watches the guest, and moves nothing. */
+int ferry_start(struct ferry_session *s, bool measure, struct ferry_reason *why);
 
 /*
  * Ends the session of a peer that says PING for ever and does not answer. Called

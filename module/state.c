@@ -35,19 +35,6 @@ static const char * const names[FERRY_NR_STATES] = {
 	[KVM_FERRY_STATE_IN_DOUBT] = "in-doubt",
 };
 
-bool ferry_state_ended(u32 state)
-{
-	switch (state) {
-	case KVM_FERRY_STATE_DONE:
-	case KVM_FERRY_STATE_FAILED:
-	case KVM_FERRY_STATE_ABORTED:
-	case KVM_FERRY_STATE_IN_DOUBT:
-		return true;
-	default:
-		return false;
-	}
-}
-
 const char *ferry_state_name(u32 state)
 {
 	return state < FERRY_NR_STATES ? names[state] : "unknown";

@@ -52,7 +52,18 @@ enum ferry_step {
 
 /* The next state (which may be the same), or -EBUSY or -ESHUTDOWN. */
 int ferry_state_next(u32 role, u32 state, enum ferry_step step);
-bool ferry_state_ended(u32 state);
+static inline bool ferry_state_ended(u32 state)
+{
+	switch (state) {
+	case KVM_FERRY_STATE_DONE:
+	case KVM_FERRY_STATE_FAILED:
+	case KVM_FERRY_STATE_ABORTED:
+	case KVM_FERRY_STATE_IN_DOUBT:
+		return true;
+	default:
+		return false;
+	}
+}
 const char *ferry_state_name(u32 state);
 
 #endif /* FERRY_STATE_H */

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What a session tells about itself. */
+#include <linux/ktime.h>
+
+#include "estimate.h"
 #include "session.h"
 
 void ferry_stats_init(struct ferry_session *s)
@@ -7,6 +10,8 @@ void ferry_stats_init(struct ferry_session *s)
 	ferry_rate_init(&s->stats.link_rate);
 	ferry_rate_init(&s->stats.dirty_rate);
 	s->stats.expected_downtime = FERRY_PLAN_UNKNOWN;
+	s->stats.predicted_downtime = FERRY_PLAN_UNKNOWN;
+	s->stats.working_set_at = ktime_get_ns();
 }
 
 static u64 since(ktime_t from, ktime_t to)
@@ -52,6 +57,15 @@ void ferry_stats_channels(struct ferry_session *s)
 	WRITE_ONCE(s->stats.queued, queued);
 }
 
+static u32 rdma_channels(struct ferry_session *s)
+{
+	u32 i, nr = smp_load_acquire(&s->nr_data), n = 0; /* pairs with ferry_channel_add() */
+
+	for (i = 0; i < nr; i++)
+		n += s->data[i]->ops->type == KVM_FERRY_TRANSPORT_RDMA;
+	return n;
+}
+
 void ferry_stats_read(struct ferry_session *s, struct kvm_ferry_stats *o)
 {
 	struct ferry_stats *st = &s->stats;
@@ -88,4 +102,14 @@ void ferry_stats_read(struct ferry_session *s, struct kvm_ferry_stats *o)
 	memcpy(o->out_name, s->name, sizeof(o->out_name));
 	o->out_ram_acked = READ_ONCE(st->acked);
 	o->out_ram_queued = READ_ONCE(st->queued);
+	o->out_pinned_bytes = atomic64_read(&st->pinned) * PAGE_SIZE;
+	o->out_pinned_most_bytes = READ_ONCE(st->pinned_most) * PAGE_SIZE;
+	o->out_windows = atomic64_read(&st->windows);
+	o->out_rdma_channels = rdma_channels(s);
+	if (o->out_state == KVM_FERRY_STATE_LIVE) {
+		o->out_throttled_rings = READ_ONCE(s->dirty.brake.throttled);
+		o->out_throttle_rate = READ_ONCE(s->dirty.brake.rate);
+	}
+	o->out_throttle_ns = atomic64_read(&st->throttle_ns);
+	ferry_estimate_read(s, o);
 }

@@ -33,7 +33,11 @@ struct ferry_stats {
 	atomic64_t wasted;		/* sent while they were staged */
 	atomic64_t ring_full;
 	atomic64_t ring_full_ns;
+	atomic64_t throttle_ns;
+	atomic64_t pinned;		/* pages, for RDMA */
+	atomic64_t windows;
 
+	u64 pinned_most;		/* pages; about: two channels may race */
 	u64 acked;			/* of the data channels, in the last round */
 	u64 queued;			/* in them then */
 	u64 ring_entries;
@@ -45,11 +49,19 @@ struct ferry_stats {
 	u64 bookkeeping;
 	u64 ram_total;			/* bytes of all regions */
 	u64 downtime_ns;		/* once it is over */
-	u64 fence_ns;			/* last round trip of a light fence, 0: none yet */
+	u64 fence_ns;			/* shortest round trip of a light fence, 0: none yet */
+	u32 fences;			/* light ones; control task only writes */
+	u64 round_ns;			/* of the last round that reset the rings */
+	u64 working_set_at;		/* when the working set was begun anew */
 
 	struct ferry_rate link_rate;	/* bytes a second */
 	struct ferry_rate dirty_rate;	/* pages a second */
 	u64 expected_downtime;
+	u64 expected_ram;		/* its parts */
+	u64 expected_trips;
+	u64 expected_fixed;
+	u64 predicted_downtime;		/* when FINAL was called; under state_lock */
+	struct ferry_settle settle;
 };
 
 /* Pages that are dirty, as far as is known: both are about right, and may be below 0. */

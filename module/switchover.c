@@ -16,6 +16,7 @@
 #include <linux/uaccess.h>
 
 #include "control.h"
+#include "limits.h"
 #include "session.h"
 #include "source.h"
 #include "switchover.h"
@@ -183,9 +184,15 @@ static int interrupted(struct ferry_reason *why)
 
 int ferry_final(struct ferry_session *s, struct ferry_reason *why)
 {
-	int ret = ferry_session_step(s, FERRY_STEP_FINAL);
-	u32 state = ferry_session_state(s);
+	u32 state;
+	int ret;
 
+	if (READ_ONCE(s->measures) && !ferry_session_ended(s))
+		return ferry_because(why, -EBUSY, "this session only measures: migrate by another one");
+	ret = ferry_session_step(s, FERRY_STEP_FINAL);
+	state = ferry_session_state(s);
+	if (!ret)
+		ferry_limits_apply(s);
 	if (ret == -EBUSY && (state == KVM_FERRY_STATE_FINAL || state == KVM_FERRY_STATE_PAUSED))
 		ret = 0;	/* called again after a signal */
 	if (ret == -EBUSY)

@@ -11,6 +11,7 @@
  * bounds, by the link's rate, what of it was not sent yet.
  */
 #include <linux/file.h>
+#include <linux/module.h>
 #include <linux/net.h>
 #include <linux/slab.h>
 #include <net/inet_connection_sock.h>
@@ -231,9 +232,9 @@ static int tcp_recv(struct ferry_channel *ch, struct iov_iter *to, bool idle)
 	return 0;
 }
 
-static bool tcp_connected(struct ferry_channel *ch)
+static int tcp_broken(struct ferry_channel *ch)
 {
-	return READ_ONCE(to_tcp(ch)->sock->sk->sk_state) == TCP_ESTABLISHED;
+	return READ_ONCE(to_tcp(ch)->sock->sk->sk_state) == TCP_ESTABLISHED ? 0 : -EPIPE;
 }
 
 static u64 tcp_queued(struct ferry_channel *ch)
@@ -248,6 +249,11 @@ static u64 tcp_queued(struct ferry_channel *ch)
 static bool tcp_untaken(struct ferry_channel *ch)
 {
 	return tcp_queued(ch);
+}
+
+static bool tcp_full(struct ferry_channel *ch)
+{
+	return !sk_stream_memory_free(to_tcp(ch)->sock->sk);
 }
 
 static void tcp_channel_shutdown(struct ferry_channel *ch, bool purge)
@@ -272,6 +278,7 @@ static void tcp_free(struct ferry_channel *ch)
 }
 
 const struct ferry_transport_ops ferry_tcp_ops = {
+	.owner = THIS_MODULE,
 	.name = "tcp",
 	.type = KVM_FERRY_TRANSPORT_TCP,
 	.channel_size = sizeof(struct tcp_channel),
@@ -279,10 +286,13 @@ const struct ferry_transport_ops ferry_tcp_ops = {
 	.start = tcp_start,
 	.send = tcp_send,
 	.recv = tcp_recv,
-	.connected = tcp_connected,
+	.broken = tcp_broken,
 	.taken = tcp_taken,
 	.queued = tcp_queued,
 	.untaken = tcp_untaken,
+	.full = tcp_full,
 	.shutdown = tcp_channel_shutdown,
 	.free = tcp_free,
 };
+/* A transport of one's own may stand on it. */
+EXPORT_SYMBOL_NS_GPL(ferry_tcp_ops, FERRY_NS);

@@ -83,6 +83,7 @@ enum way { WAY_QUIT, WAY_OURS, WAY_PEER };
  * @way: enum way
  * @channels: data connections
  * @fresh: 1: into memory that is not allocated yet
+ * @rdma: 1: data connections are RDMA
  * @bytes: of memory
  * @touched: of it, bytes that are not zero, in chunks of 2 MiB spread evenly
  */
@@ -90,7 +91,7 @@ struct order {
 	uint32_t way;
 	uint32_t channels;
 	uint32_t fresh;
-	uint32_t __reserved;
+	uint32_t rdma;
 	uint64_t bytes;
 	uint64_t touched;
 };
@@ -101,6 +102,7 @@ struct order {
  * @channels: connections, each with a thread at either end
  * @iovecs: peer: pages a sendmsg()
  * @zerocopy: peer: with MSG_ZEROCOPY
+ * @rdma: ours: data channels are RDMA
  * @name: as on the command line
  */
 struct mode {
@@ -108,6 +110,7 @@ struct mode {
 	unsigned int channels;
 	unsigned int iovecs;
 	bool zerocopy;
+	bool rdma;
 	char name[32];
 };
 

@@ -6,7 +6,7 @@
  *
  * Of MIB of memory all or TOUCHED are filled; the rest was never allocated. Moves
  * the same memory by one mode after the other, ROUNDS times; after each
- * move both ends compare what they have. MODE is "ours:CHANNELS" or
+ * move both ends compare what they have. MODE is "ours:CHANNELS", "rdma:CHANNELS" or
  * "peer:PAGES:copy|zc:THREADS". A line a move, on standard output:
  *   bench {"what": "move", "mode": ...}
  */
@@ -87,6 +87,9 @@ static void parse_mode(struct mode *m, const char *text)
 	snprintf(m->name, sizeof(m->name), "%s", text);
 	if (sscanf(text, "ours:%u", &m->channels) == 1) {
 		m->way = WAY_OURS;
+	} else if (sscanf(text, "rdma:%u", &m->channels) == 1) {
+		m->way = WAY_OURS;
+		m->rdma = true;
 	} else if (sscanf(text, "peer:%u:%7[^:]:%u", &m->iovecs, how, &m->channels) == 3) {
 		m->way = WAY_PEER;
 		m->zerocopy = !strcmp(how, "zc");
@@ -112,7 +115,7 @@ static void tell(const struct source *src, const struct mode *m, bool fresh,
 static void move(struct source *src, uint64_t touched, const struct mode *m, bool fresh,
 		 int master)
 {
-	struct order o = { .way = m->way, .channels = m->channels, .fresh = fresh,
+	struct order o = { .way = m->way, .channels = m->channels, .fresh = fresh, .rdma = m->rdma,
 			   .bytes = src->bytes, .touched = touched };
 	struct figures f = { 0 };
 	uint64_t sum;

@@ -2,6 +2,7 @@
 /* The same move through a source and a sink session of kvm_ferry. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,11 +39,39 @@ static void wait_for(struct ferry_session *s, uint32_t events, uint32_t state)
 	}
 }
 
-static struct ferry_session *open_source(const struct source *src, const struct mode *m)
+/* The sink's end of the control connection is where its RDMA listens; its port comes by @master. */
+static void connect_rdma(struct ferry_session *s, int control, unsigned int channels, int master)
+{
+	struct sockaddr_in peer;
+	socklen_t len = sizeof(peer);
+
+	if (getpeername(control, (struct sockaddr *)&peer, &len))
+		die("no address: %s", strerror(errno));
+	recv_all(master, &peer.sin_port, sizeof(peer.sin_port));
+	while (channels--)
+		must(ferry_session_connect_rdma(s, (struct sockaddr *)&peer, sizeof(peer), NULL, 0, -1),
+		     "channel", s);
+}
+
+static void listen_rdma(struct ferry_session *s, int control, unsigned int channels, int master)
+{
+	struct sockaddr_in addr;
+	socklen_t len = sizeof(addr);
+
+	if (getsockname(control, (struct sockaddr *)&addr, &len))
+		die("no address: %s", strerror(errno));
+	addr.sin_port = 0;
+	while (channels--)
+		must(ferry_session_listen_rdma(s, (struct sockaddr *)&addr, sizeof(addr), -1), "channel", s);
+	send_all(master, &addr.sin_port, sizeof(addr.sin_port));
+}
+
+static struct ferry_session *open_source(const struct source *src, const struct mode *m, int master)
 {
 	struct ferry_device *dev;
 	struct ferry_session *s;
 	unsigned int i;
+	int control;
 
 	must(ferry_device_open(&dev), "device", NULL);
 	must(src->vm ? ferry_source_create(dev, src->vm->fd, "bench", &s) :
@@ -51,14 +80,18 @@ static struct ferry_session *open_source(const struct source *src, const struct 
 	must(ferry_session_add_region(s, 0, "ram", src->mem, src->bytes), "region", s);
 	if (src->vm)
 		must(ferry_session_add_slot(s, FERRY_SLOT(0, 0), 0, 0, src->bytes), "slot", s);
-	for (i = 0; i <= m->channels; i++)
+	control = tcp_connect(src->host, src->port);
+	if (m->rdma)
+		connect_rdma(s, control, m->channels, master);
+	add_socket(s, 0, control);
+	for (i = 1; i <= m->channels && !m->rdma; i++)
 		add_socket(s, i, tcp_connect(src->host, src->port));
 	return s;
 }
 
 void ours_send(const struct source *src, const struct mode *m, int master, struct figures *f)
 {
-	struct ferry_session *s = open_source(src, m);
+	struct ferry_session *s = open_source(src, m, master);
 	struct kvm_ferry_stats st;
 	uint64_t cpu;
 	char ready;
@@ -93,13 +126,18 @@ void ours_receive(int listener, const struct order *o, void *mem, int master)
 	unsigned int i;
 	char state[16];
 	bool last = false;
+	int control;
 
 	must(ferry_device_open(&dev), "device", NULL);
 	must(ferry_sink_create(dev, "bench", &s), "session", NULL);
 	ferry_device_close(dev);
 	must(ferry_session_add_region(s, 0, "ram", mem, o->bytes), "region", s);
 	/* They arrive in the order in which they were made: control first. */
-	for (i = 0; i <= o->channels; i++)
+	control = tcp_accept(listener);
+	if (o->rdma)
+		listen_rdma(s, control, o->channels, master);
+	add_socket(s, 0, control);
+	for (i = 1; i <= o->channels && !o->rdma; i++)
 		add_socket(s, i, tcp_accept(listener));
 	must(ferry_session_start(s), "start", s);
 	send_all(master, "", 1);

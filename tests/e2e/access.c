@@ -148,6 +148,9 @@ static void operators(uint64_t id, const char *who)
 	struct kvm_ferry_stats s = { .size = sizeof(s), .session_id = id };
 	struct kvm_ferry_limits m = { .size = sizeof(m), .session_id = id };
 	struct kvm_ferry_abort a = { .size = sizeof(a), .session_id = id };
+	struct kvm_ferry_ring_stats r = { .size = sizeof(r), .session_id = id };
+	struct kvm_ferry_host_limits h = { .size = sizeof(h) };
+	struct kvm_ferry_history y = { .size = sizeof(y) };
 	struct kvm_ferry_info i = { .size = sizeof(i) };
 
 	taken(dev, KVM_FERRY_INFO, &i, "%s: INFO", who);
@@ -155,6 +158,11 @@ static void operators(uint64_t id, const char *who)
 	refused(dev, KVM_FERRY_STATS, &s, EPERM, "CAP_SYS_ADMIN", "%s: STATS of root's session", who);
 	refused(dev, KVM_FERRY_LIMITS, &m, EPERM, "CAP_SYS_ADMIN", "%s: LIMITS of root's session", who);
 	refused(dev, KVM_FERRY_ABORT, &a, EPERM, "CAP_SYS_ADMIN", "%s: ABORT of root's session", who);
+	refused(dev, KVM_FERRY_RING_STATS, &r, EPERM, "CAP_SYS_ADMIN", "%s: RING_STATS of root's session", who);
+	taken(dev, KVM_FERRY_HOST_LIMITS, &h, "%s: HOST_LIMITS, to read", who);
+	h.flags = KVM_FERRY_HOST_BANDWIDTH;
+	refused(dev, KVM_FERRY_HOST_LIMITS, &h, EPERM, "CAP_SYS_ADMIN", "%s: HOST_LIMITS, to set", who);
+	refused(dev, KVM_FERRY_HISTORY, &y, EPERM, "CAP_SYS_ADMIN", "%s: HISTORY", who);
 }
 
 /* All capabilities of a user namespace of one's own are none for the device. */

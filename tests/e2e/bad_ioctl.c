@@ -43,22 +43,31 @@ static const struct row {
 	uint32_t size;
 	uint32_t reserved;
 	uint32_t who;
+	uint32_t least;		/* bytes: of the struct as it was at first */
 } rows[] = {
-#define R(c, type, reserved, who) { #c, KVM_FERRY_##c, sizeof(struct type), reserved, who }
+#define R_GROWN(c, type, reserved, who, first_new) { \
+	#c, KVM_FERRY_##c, sizeof(struct type), reserved, who, offsetof(struct type, first_new) }
+#define R(c, type, reserved, who) { \
+	#c, KVM_FERRY_##c, sizeof(struct type), reserved, who, sizeof(struct type) }
 #define AT(type) offsetof(struct type, __reserved)
 	R(INFO, kvm_ferry_info, 0, ON_DEVICE),
 	R(CREATE, kvm_ferry_create, 0, ON_DEVICE),
 	R(LIST, kvm_ferry_list, 0, ON_DEVICE),
+	R(HOST_LIMITS, kvm_ferry_host_limits, AT(kvm_ferry_host_limits), ON_DEVICE),
 	R(REASON, kvm_ferry_reason, AT(kvm_ferry_reason), ON_DEVICE | ON_SESSION),
-	R(STATS, kvm_ferry_stats, 0, ON_DEVICE | ON_SESSION),
-	R(LIMITS, kvm_ferry_limits, AT(kvm_ferry_limits), ON_DEVICE | ON_SESSION),
+	R_GROWN(STATS, kvm_ferry_stats, 0, ON_DEVICE | ON_SESSION, out_pinned_bytes),
+	R_GROWN(LIMITS, kvm_ferry_limits, AT(kvm_ferry_limits), ON_DEVICE | ON_SESSION, max_pinned),
 	R(ABORT, kvm_ferry_abort, 0, ON_DEVICE | ON_SESSION),
+	R(RING_STATS, kvm_ferry_ring_stats, AT(kvm_ferry_ring_stats), ON_DEVICE | ON_SESSION),
+	R(REGION_STATS, kvm_ferry_region_stats, 0, ON_DEVICE | ON_SESSION),
+	R(HISTORY, kvm_ferry_history, 0, ON_DEVICE),
 	R(REGION_ADD, kvm_ferry_region_add, AT(kvm_ferry_region_add), ON_SESSION | BY_OWNER),
 	R(SLOT_ADD, kvm_ferry_slot, 0, ON_SESSION | NO_SINK | BY_OWNER),
 	R(SLOT_MOVE, kvm_ferry_slot, 0, ON_SESSION | NO_SINK | BY_OWNER),
 	R(SLOT_REMOVE, kvm_ferry_slot, 0, ON_SESSION | NO_SINK | BY_OWNER),
 	R(RING_ADD, kvm_ferry_ring_add, 0, ON_SESSION | NO_SINK | BY_OWNER),
-	R(CHANNEL_ADD, kvm_ferry_channel_add, AT(kvm_ferry_channel_add), ON_SESSION | BY_OWNER),
+	R_GROWN(CHANNEL_ADD, kvm_ferry_channel_add, AT(kvm_ferry_channel_add), ON_SESSION | BY_OWNER,
+		addr),
 	R(START, kvm_ferry_start, 0, ON_SESSION | BY_OWNER),
 	R(EVENT, kvm_ferry_event, 0, ON_SESSION),
 	R(REPORT_DIRTY, kvm_ferry_report_dirty, AT(kvm_ferry_report_dirty), ON_SESSION | NO_SINK | BY_OWNER),
@@ -122,19 +131,19 @@ static int try(const struct row *r, uint32_t size, uint8_t tail, struct kvm_ferr
 static void sizes(const struct row *r)
 {
 	struct kvm_ferry_reason a, b;
-	uint32_t small[] = { 0, 4, 8, r->size - 1 };
+	uint32_t small[] = { 0, 4, 8, r->least - 1 };
 	bool is_reason = r->cmd == KVM_FERRY_REASON;
 	unsigned int i, good = 0, tried = 0;
 	int plain, longer;
 
 	for (i = 0; i < 4; i++) {
-		if (small[i] >= r->size)
+		if (small[i] >= r->least)
 			continue;
 		tried++;
 		good += try(r, small[i], 0, &a) == EINVAL &&
 			(is_reason || strstr((char *)a.out_reason, "this struct has at least"));
 	}
-	tap_check(good == tried, "%s: %u sizes below %u: EINVAL", r->name, tried, r->size);
+	tap_check(good == tried, "%s: %u sizes below %u: EINVAL", r->name, tried, r->least);
 	plain = try(r, r->size, 0, &a);
 	longer = try(r, r->size + 8, 0, &b);
 	tap_check(plain == longer && plain != E2BIG && !strcmp((char *)a.out_reason, (char *)b.out_reason),
@@ -255,6 +264,9 @@ static int as_another(int source, int sink)
 			continue;
 		memcpy(arg, &r->size, sizeof(r->size));
 		err = ioctl(r->who & NO_SOURCE ? sink : source, r->cmd, arg) < 0 ? errno : 0;
+		/* This source has no rings and no regions to tell of. */
+		if ((r->cmd == KVM_FERRY_RING_STATS || r->cmd == KVM_FERRY_REGION_STATS) && err == ENOENT)
+			continue;
 		if (r->who & BY_OWNER ? err != EPERM : err) {
 			tap_note("%s by another process: %s", r->name, strerror(err));
 			bad++;
@@ -281,6 +293,10 @@ static int without_privilege(void)
 	struct kvm_ferry_stats s = { .size = sizeof(s), .session_id = 1 };
 	struct kvm_ferry_limits m = { .size = sizeof(m), .session_id = 1 };
 	struct kvm_ferry_abort a = { .size = sizeof(a), .session_id = 1 };
+	struct kvm_ferry_ring_stats r = { .size = sizeof(r), .session_id = 1 };
+	struct kvm_ferry_region_stats g = { .size = sizeof(g), .session_id = 1 };
+	struct kvm_ferry_host_limits h = { .size = sizeof(h), .flags = KVM_FERRY_HOST_BANDWIDTH };
+	struct kvm_ferry_history y = { .size = sizeof(y) };
 	struct kvm_ferry_info i = { .size = sizeof(i) };
 	int bad = 0;
 
@@ -290,6 +306,12 @@ static int without_privilege(void)
 	bad += ioctl(dev, KVM_FERRY_STATS, &s) != -1 || errno != EPERM;
 	bad += ioctl(dev, KVM_FERRY_LIMITS, &m) != -1 || errno != EPERM;
 	bad += ioctl(dev, KVM_FERRY_ABORT, &a) != -1 || errno != EPERM;
+	bad += ioctl(dev, KVM_FERRY_RING_STATS, &r) != -1 || errno != EPERM;
+	bad += ioctl(dev, KVM_FERRY_REGION_STATS, &g) != -1 || errno != EPERM;
+	bad += ioctl(dev, KVM_FERRY_HOST_LIMITS, &h) != -1 || errno != EPERM;
+	h.flags = 0;
+	bad += !!ioctl(dev, KVM_FERRY_HOST_LIMITS, &h);
+	bad += ioctl(dev, KVM_FERRY_HISTORY, &y) != -1 || errno != EPERM;
 	bad += !!ioctl(dev, KVM_FERRY_INFO, &i);
 	if (setresuid(65534, 65534, 65534))
 		return bad + 1;
@@ -341,6 +363,79 @@ static void operators(int source)
 	refused(dev, KVM_FERRY_STATS, &s, ENOENT, "no session", "a session that is not there");
 }
 
+/* Neither of these has rings: bad_state.c tries one that has. */
+static void without_rings(int source, int sink)
+{
+	static const struct { uint32_t flag; const char *name; } both[] = {
+		{ KVM_FERRY_LIMIT_THROTTLE, "throttle" },
+		{ KVM_FERRY_LIMIT_THROTTLE_FLOOR, "throttle_floor" },
+	};
+	struct kvm_ferry_ring_stats r = { .size = sizeof(r) };
+	struct kvm_ferry_stats s = { .size = sizeof(s) };
+	struct kvm_ferry_limits l;
+	unsigned int i;
+
+	refused(sink, KVM_FERRY_RING_STATS, &r, ENOTTY, "a sink has no rings", "RING_STATS of a sink");
+	refused(source, KVM_FERRY_RING_STATS, &r, ENOENT, "no more rings",
+		"RING_STATS of a source that reports");
+	r.index = ~0u;
+	refused(source, KVM_FERRY_RING_STATS, &r, ENOENT, "no more rings", "of its last ring");
+	ioctl(sink, KVM_FERRY_STATS, &s);
+	r.session_id = s.out_session_id;
+	refused(dev, KVM_FERRY_RING_STATS, &r, ENOTTY, "a sink has no rings", "of a sink, on the device");
+	refused(source, KVM_FERRY_RING_STATS, &r, EINVAL, "must be 0", "with a session id on a session");
+	r.session_id = 0;
+	refused(dev, KVM_FERRY_RING_STATS, &r, ENOENT, "no session 0", "of session 0 on the device");
+	for (i = 0; i < 2; i++) {
+		/* KVM_FERRY_THROTTLE_NEVER, too: there is nobody to let go. */
+		l = (struct kvm_ferry_limits){ .size = sizeof(l), .flags = both[i].flag };
+		refused(sink, KVM_FERRY_LIMITS, &l, ENOTTY, "a source with rings", "%s at a sink",
+			both[i].name);
+		l.throttle = KVM_FERRY_THROTTLE_AUTO;
+		l.throttle_floor = 1024;
+		refused(source, KVM_FERRY_LIMITS, &l, ENOTTY, "a source with rings",
+			"%s at a source that reports", both[i].name);
+	}
+}
+
+static void bandwidths(int source, int sink)
+{
+	static const struct { uint64_t value; bool good; } values[] = {
+		{ 1, false }, { 65535, false }, { 65536, true }, { 1ULL << 50, true },
+		{ (1ULL << 50) + 1, false }, { ~0ULL - 1, false }, { 0, true },
+	};
+	struct kvm_ferry_host_limits h = { .size = sizeof(h), .flags = KVM_FERRY_HOST_BANDWIDTH };
+	struct kvm_ferry_limits l = { .size = sizeof(l), .flags = KVM_FERRY_LIMIT_FINAL_BANDWIDTH };
+	unsigned int i;
+
+	for (i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		unsigned long long value = values[i].value;
+
+		h.max_bandwidth = value;
+		l.final_bandwidth = value;
+		if (values[i].good) {
+			taken(dev, KVM_FERRY_HOST_LIMITS, &h, "a host limit of %llu", value);
+			taken(source, KVM_FERRY_LIMITS, &l, "final_bandwidth %llu", value);
+		} else {
+			refused(dev, KVM_FERRY_HOST_LIMITS, &h, EINVAL, "max_bandwidth is",
+				"a host limit of %llu", value);
+			refused(source, KVM_FERRY_LIMITS, &l, EINVAL, "final_bandwidth is",
+				"final_bandwidth %llu", value);
+		}
+	}
+	/* What a session may say, the host may not: it is not the same as anything. */
+	h.max_bandwidth = KVM_FERRY_BANDWIDTH_SAME;
+	refused(dev, KVM_FERRY_HOST_LIMITS, &h, EINVAL, "max_bandwidth is", "a host limit that is the same");
+	h.flags = 2;
+	refused(dev, KVM_FERRY_HOST_LIMITS, &h, EOPNOTSUPP, "flags 0x2", "a host limit that there is not");
+	h = (struct kvm_ferry_host_limits){ .size = sizeof(h), .max_bandwidth = 1 };
+	tap_check(!ioctl(dev, KVM_FERRY_HOST_LIMITS, &h) && !h.max_bandwidth && !h.out_share &&
+		  !h.out_sessions, "the host has no limit, and nobody sends");
+	l.final_bandwidth = KVM_FERRY_BANDWIDTH_SAME;
+	refused(sink, KVM_FERRY_LIMITS, &l, ENOTTY, "at the source", "final_bandwidth at a sink");
+	taken(source, KVM_FERRY_LIMITS, &l, "final_bandwidth as ever");
+}
+
 int main(void)
 {
 	unsigned int i;
@@ -362,6 +457,8 @@ int main(void)
 		wrong_fds(&rows[i], source, sink);
 	unknown_commands(source);
 	operators(source);
+	without_rings(source, sink);
+	bandwidths(source, sink);
 	others(source, sink);
 	close(source);
 	close(sink);

@@ -52,8 +52,16 @@ static struct kvm_ferry_state_io state_io = { .size = sizeof(state_io), .length 
 static struct kvm_ferry_commit commit = { .size = sizeof(commit) };
 static struct kvm_ferry_abort abort_it = { .size = sizeof(abort_it) };
 static struct kvm_ferry_stats stats = { .size = sizeof(stats) };
+static struct kvm_ferry_region_stats region_stats = { .size = sizeof(region_stats) };
+static struct kvm_ferry_region_stats no_region = { .size = sizeof(no_region), .index = 7 };
+static struct kvm_ferry_ring_stats ring_stats = { .size = sizeof(ring_stats) };
+static struct kvm_ferry_ring_stats no_ring = { .size = sizeof(no_ring), .index = 1 };
+static struct kvm_ferry_limits throttle = { .size = sizeof(throttle), .flags = KVM_FERRY_LIMIT_THROTTLE };
 static struct kvm_ferry_limits speed = { .size = sizeof(speed), .flags = KVM_FERRY_LIMIT_DOWNTIME,
 					 .downtime_limit_ns = 1000000000 };
+static struct kvm_ferry_limits final_speed = { .size = sizeof(final_speed),
+					       .flags = KVM_FERRY_LIMIT_FINAL_BANDWIDTH,
+					       .final_bandwidth = KVM_FERRY_BANDWIDTH_SAME };
 static struct kvm_ferry_limits inflight = { .size = sizeof(inflight), .flags = KVM_FERRY_LIMIT_INFLIGHT,
 					    .inflight_bytes = 1 << 20 };
 static struct kvm_ferry_limits timeout = { .size = sizeof(timeout),
@@ -93,7 +101,15 @@ static const struct row source_rows[] = {
 	{ "LIMITS of flight", KVM_FERRY_LIMITS, &inflight, { 0, BUSY, BUSY, BUSY, BUSY, BUSY, BUSY, BUSY } },
 	{ "LIMITS of silence", KVM_FERRY_LIMITS, &timeout, { 0, BUSY, BUSY, BUSY, BUSY, BUSY, BUSY, BUSY } },
 	{ "LIMITS of downtime", KVM_FERRY_LIMITS, &speed, { 0, 0, 0, 0, 0, 0, 0, 0 } },
+	{ "LIMITS of the final pass", KVM_FERRY_LIMITS, &final_speed, { 0, 0, 0, 0, 0, 0, 0, 0 } },
+	{ "LIMITS of throttle", KVM_FERRY_LIMITS, &throttle, { 0, 0, 0, 0, 0, 0, 0, 0 } },
 	{ "STATS", KVM_FERRY_STATS, &stats, { 0, 0, 0, 0, 0, 0, 0, 0 } },
+	{ "RING_STATS", KVM_FERRY_RING_STATS, &ring_stats, { 0, 0, 0, 0, 0, 0, 0, 0 } },
+	{ "REGION_STATS", KVM_FERRY_REGION_STATS, &region_stats, { BUSY, 0, 0, 0, 0, 0, 0, 0 } },
+	{ "REGION_STATS of none", KVM_FERRY_REGION_STATS, &no_region,
+	  { BUSY, ENOENT, ENOENT, ENOENT, ENOENT, ENOENT, ENOENT, ENOENT } },
+	{ "RING_STATS of none", KVM_FERRY_RING_STATS, &no_ring,
+	  { ENOENT, ENOENT, ENOENT, ENOENT, ENOENT, ENOENT, ENOENT, ENOENT } },
 	{ "ABORT", KVM_FERRY_ABORT, &abort_it, { __, __, __, __, __, 0, 0, 0 } },
 	{}
 };
@@ -105,6 +121,13 @@ static const struct row sink_rows[] = {
 	{ "STATE_RECV", KVM_FERRY_STATE_RECV, &state_io, { BUSY, BUSY, BUSY, BUSY, __, DOWN, DOWN, DOWN } },
 	{ "COMMIT", KVM_FERRY_COMMIT, &commit, { BUSY, BUSY, BUSY, BUSY, BUSY, 0, DOWN, DOWN } },
 	{ "LIMITS of silence", KVM_FERRY_LIMITS, &timeout, { 0, BUSY, BUSY, BUSY, BUSY, BUSY, BUSY, BUSY } },
+	{ "LIMITS of the final pass", KVM_FERRY_LIMITS, &final_speed,
+	  { ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY } },
+	{ "LIMITS of throttle", KVM_FERRY_LIMITS, &throttle,
+	  { ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY } },
+	{ "REGION_STATS", KVM_FERRY_REGION_STATS, &region_stats, { BUSY, 0, 0, 0, 0, 0, 0, 0 } },
+	{ "RING_STATS", KVM_FERRY_RING_STATS, &ring_stats,
+	  { ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY } },
 	{ "ABORT", KVM_FERRY_ABORT, &abort_it, { __, __, __, __, __, 0, 0, 0 } },
 	{}
 };
@@ -277,9 +300,45 @@ static void bad_create(int dev)
 	refused(dev, KVM_FERRY_CREATE, &c, EINVAL, "behind its end", "a name with bytes behind its end");
 }
 
+/* A source with rings: what it takes, and puts back to what it was, and what not. */
+static void throttles(int fd)
+{
+	static const struct { uint64_t value; bool throttle, floor; } rows[] = {
+		{ 1, false, false }, { 63, false, false }, { 64, true, true }, { 1ULL << 32, true, true },
+		{ (1ULL << 32) + 1, false, false }, { 1ULL << 63, false, false },
+		{ ~0ULL - 1, false, false }, { KVM_FERRY_THROTTLE_AUTO, true, false },
+		{ 1024, true, true }, { 0, true, true },
+	};
+	struct kvm_ferry_limits l;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		unsigned long long value = rows[i].value;
+
+		l = (struct kvm_ferry_limits){ .size = sizeof(l), .flags = KVM_FERRY_LIMIT_THROTTLE,
+					       .throttle = value };
+		if (rows[i].throttle)
+			taken(fd, KVM_FERRY_LIMITS, &l, "throttle %llu", value);
+		else
+			refused(fd, KVM_FERRY_LIMITS, &l, EINVAL, "throttle is", "throttle %llu", value);
+		l = (struct kvm_ferry_limits){ .size = sizeof(l), .throttle_floor = value,
+					       .flags = KVM_FERRY_LIMIT_THROTTLE_FLOOR };
+		if (rows[i].floor)
+			taken(fd, KVM_FERRY_LIMITS, &l, "throttle_floor %llu", value);
+		else
+			refused(fd, KVM_FERRY_LIMITS, &l, EINVAL, "throttle_floor is",
+				"throttle_floor %llu", value);
+	}
+	/* One that is wrong, and neither is set. */
+	l = (struct kvm_ferry_limits){ .size = sizeof(l), .throttle = KVM_FERRY_THROTTLE_AUTO,
+				       .throttle_floor = 63, .flags = KVM_FERRY_LIMIT_THROTTLE |
+				       KVM_FERRY_LIMIT_THROTTLE_FLOOR };
+	refused(fd, KVM_FERRY_LIMITS, &l, EINVAL, "throttle_floor is 63", "a policy with a wrong floor");
+}
+
 static void bad_limits(void)
 {
-	static const struct { uint32_t flag; uint64_t bw, down, flight, silence; const char *words; } rows[] = {
+	static const struct { uint32_t flag; uint64_t bw, down, flight, silence, state; const char *words; } rows[] = {
 		{ KVM_FERRY_LIMIT_BANDWIDTH, .bw = 65535, .words = "max_bandwidth" },
 		{ KVM_FERRY_LIMIT_BANDWIDTH, .bw = ~0ULL, .words = "max_bandwidth" },
 		{ KVM_FERRY_LIMIT_DOWNTIME, .down = 999999, .words = "downtime_limit_ns" },
@@ -288,6 +347,7 @@ static void bad_limits(void)
 		{ KVM_FERRY_LIMIT_INFLIGHT, .flight = (64 << 20) + 1, .words = "inflight_bytes" },
 		{ KVM_FERRY_LIMIT_PEER_TIMEOUT, .silence = 99999999, .words = "peer_timeout_ns" },
 		{ KVM_FERRY_LIMIT_PEER_TIMEOUT, .silence = ~0ULL, .words = "peer_timeout_ns" },
+		{ KVM_FERRY_LIMIT_STATE_TIME, .state = 2000000000001ULL, .words = "state_time_ns" },
 	};
 	struct kvm_ferry_limits l, now = { .size = sizeof(now) }, then = { .size = sizeof(then) };
 	unsigned int i;
@@ -300,16 +360,21 @@ static void bad_limits(void)
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		l = (struct kvm_ferry_limits){ .size = sizeof(l), .flags = rows[i].flag,
 			.max_bandwidth = rows[i].bw, .downtime_limit_ns = rows[i].down,
-			.inflight_bytes = rows[i].flight, .peer_timeout_ns = rows[i].silence };
+			.inflight_bytes = rows[i].flight, .peer_timeout_ns = rows[i].silence, .state_time_ns = rows[i].state };
 		refused(fd, KVM_FERRY_LIMITS, &l, EINVAL, rows[i].words, "%s out of bounds", rows[i].words);
 	}
 	l = (struct kvm_ferry_limits){ .size = sizeof(l), .flags = KVM_FERRY_LIMIT_VERIFY, .verify = 2 };
 	refused(fd, KVM_FERRY_LIMITS, &l, EINVAL, "verify is 2", "verify 2");
+	throttles(fd);
 	l.verify = 1;
 	refused(ferry_session_fd(p.sink), KVM_FERRY_LIMITS, &l, ENOTTY, "at the source", "verify at a sink");
+	l.flags = KVM_FERRY_LIMIT_STATE_TIME;
+	refused(ferry_session_fd(p.sink), KVM_FERRY_LIMITS, &l, ENOTTY, "at the source", "state time at a sink");
 	tap_check(!ioctl(fd, KVM_FERRY_LIMITS, &now) && !memcmp(&now, &then, sizeof(now)) &&
 		  now.downtime_limit_ns == 300000000 && now.inflight_bytes == 4 << 20 &&
-		  now.peer_timeout_ns == 10000000000 && !now.max_bandwidth && !now.verify,
+		  now.peer_timeout_ns == 10000000000 && !now.max_bandwidth && !now.verify &&
+		  now.throttle == KVM_FERRY_THROTTLE_NEVER && !now.throttle_floor && !now.state_time_ns &&
+		  now.final_bandwidth == KVM_FERRY_BANDWIDTH_SAME,
 		  "the limits are the defaults still");
 	ferry_session_abort(p.source);
 	close_pair(&p);

@@ -50,6 +50,15 @@ struct journey {
 	unsigned int timeout_ms;
 };
 
+/* Where the sink's data channel listens by RDMA; AF_UNSPEC: they are sockets. */
+static struct sockaddr_in rdma;
+static int listening[2];	/* a pipe: the sink listens */
+
+void vmms_use_rdma(struct sockaddr_in addr)
+{
+	rdma = addr;
+}
+
 const char *vmm_state_name(enum kvm_ferry_state state)
 {
 	return ferry_state_name(state);
@@ -58,6 +67,20 @@ const char *vmm_state_name(enum kvm_ferry_state state)
 static uint8_t tag(size_t page)
 {
 	return page % 251 + 1;
+}
+
+static int add_data(struct self *v)
+{
+	int err;
+
+	if (!rdma.sin_family)
+		return ferry_session_add_socket(v->s, KVM_FERRY_CHANNEL_DATA, v->fds[1]);
+	if (v->role == KVM_FERRY_SOURCE)
+		return ferry_session_connect_rdma(v->s, (struct sockaddr *)&rdma, sizeof(rdma), NULL, 0, -1);
+	err = ferry_session_listen_rdma(v->s, (struct sockaddr *)&rdma, sizeof(rdma), -1);
+	if (!err && write(listening[1], "", 1) != 1)
+		tap_bail("pipe: %s", strerror(errno));
+	return err;
 }
 
 static void set_up(struct self *v, unsigned int timeout_ms)
@@ -78,7 +101,7 @@ static void set_up(struct self *v, unsigned int timeout_ms)
 	if (ferry_session_add_region(v->s, 0, "ram", v->mem, VMM_BYTES) ||
 	    ferry_session_limits(v->s, &l, sizeof(l)) ||
 	    ferry_session_add_socket(v->s, KVM_FERRY_CHANNEL_CONTROL, v->fds[0]) ||
-	    ferry_session_add_socket(v->s, KVM_FERRY_CHANNEL_DATA, v->fds[1]))
+	    add_data(v))
 		tap_bail("set-up: %s", ferry_session_error(v->s));
 	close(v->fds[0]);
 	close(v->fds[1]);
@@ -110,9 +133,12 @@ static void creep(struct self *v)
 static void go_as_source(struct self *v)
 {
 	pthread_t thread;
+	char byte;
 
 	if (v->target == KVM_FERRY_STATE_SETUP)
 		return;
+	if (rdma.sin_family && read(listening[0], &byte, 1) != 1)
+		tap_bail("the sink does not listen");
 	if (ferry_session_start(v->s))
 		tap_bail("start: %s", ferry_session_error(v->s));
 	if (v->target == KVM_FERRY_STATE_CONNECTING)
@@ -259,8 +285,15 @@ void vmms_start(struct vmm_pair *p, enum kvm_ferry_role role, enum kvm_ferry_sta
 		unsigned int timeout_ms, vmm_connect_fn connect)
 {
 	struct journey j = { .role = role, .state = state, .timeout_ms = timeout_ms };
+	static uint16_t port = 20000;
 
+	/* A port of its own: the one before may linger. */
+	rdma.sin_port = htons(port++);
+	if (pipe(listening))
+		tap_bail("pipe: %s", strerror(errno));
 	vmms_spawn(p, connect, live, &j);
+	close(listening[0]);
+	close(listening[1]);
 }
 
 void vmm_tell(struct vmm *v, enum vmm_order order)

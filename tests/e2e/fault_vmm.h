@@ -85,6 +85,8 @@ struct vmm_seat {
 void vmms_spawn(struct vmm_pair *p, vmm_connect_fn connect,
 		void (*live)(const struct vmm_seat *seat), void *arg);
 
+/* From here on the data channel is RDMA, and the sink listens on this address. */
+void vmms_use_rdma(struct sockaddr_in addr);
 /*
  * Starts both, and lets the one of @role get to @state and the other one as far
  * as that takes. A source that is asked to be COMMITTING has sent its state and

@@ -47,9 +47,12 @@ grep -q -e --incoming err || fail "no advice in: $(cat err)"
 
 # Cancelled: slow enough that it cannot have been over.
 start_sink
-ip netns exec src ferryctl migrate src.ctl tcp:10.78.0.2:7000 --bandwidth 128K --json >mig.json 2>mig.err &
+ip netns exec src ferryctl migrate src.ctl tcp:10.78.0.2:7000 --bandwidth 128K \
+	--final-bandwidth 80Mbit --json >mig.json 2>mig.err &
 migrator=$!
 wait_for 30 sh -c 'ferryctl list | grep -q "source.*live"'
+ferryctl stats --json >live.json
+grep -q '"final_bandwidth": 10000000' live.json || fail "not its limits: $(cat live.json)"
 in_src ferryctl migrate src.ctl tcp:10.78.0.2:7000 2>err && fail "two migrations of one guest"
 grep -q "under way" err || fail "no reason in: $(cat err)"
 kill -INT $migrator
@@ -81,7 +84,8 @@ wait_for 30 guest_says src.log "$had"
 
 # And now it moves.
 start_sink
-in_src ferryctl migrate src.ctl tcp:10.78.0.2:7000 --channels 4 --verify --downtime 1s --json \
+in_src ferryctl migrate src.ctl tcp:10.78.0.2:7000 --channels 4 --verify --downtime 1s \
+	--bandwidth 800Mbit --final-bandwidth same --json \
 	>mig.json 2>mig.err || fail "it did not move: $(cat mig.json mig.err)"
 wait $receiver || fail "it did not arrive: $(cat recv.json recv.err)"
 [ "$(key mig.json outcome)" = moved ] || fail "not moved: $(cat mig.json)"

@@ -3,8 +3,8 @@
  * lab: sources=pair.c,tap.c timeout=120 mem=1024
  *
  * ferryctl and libferry's operator's calls beside living sessions of the real
- * module: what they show is what the sessions are, what they change holds, and
- * watch sees the end.
+ * module: what they show is what the sessions are, what they change holds, watch
+ * sees the end, and the module is unloaded when nothing uses it, not before.
  */
 #include <errno.h>
 #include <poll.h>
@@ -68,6 +68,41 @@ static void looks(struct pair *p)
 		  "check finds the host ready");
 }
 
+static void is_used(struct pair *p)
+{
+	char want[64];
+	int ret;
+
+	ret = run("ferryctl unload", 0);
+	snprintf(want, sizeof(want), "session %llu (",
+		 (unsigned long long)ferry_session_id(p->source));
+	tap_check(says(ret, 1, "stays loaded, 2 sessions use it", want), "unload names the source");
+	snprintf(want, sizeof(want), "session %llu (",
+		 (unsigned long long)ferry_session_id(p->sink));
+	tap_check(says(ret, 1, want, "): sink, live"), "and the sink");
+}
+
+/* Behind the last session. */
+static void unloads(void)
+{
+	struct ferry_device *dev;
+	int ret, tries;
+
+	if (ferry_device_open(&dev))
+		tap_bail("device: %s", ferry_error());
+	ret = run("ferryctl unload", 0);
+	tap_check(says(ret, 1, "kvm_ferry stays loaded", "has /dev/kvm_ferry open"),
+		  "unload, while a program has the device open");
+	ferry_device_close(dev);
+	/* A session's end lets go of its channels a little after its file is closed. */
+	for (tries = 0; (ret = run("ferryctl unload", 0)) && tries < 100; tries++)
+		usleep(20000);
+	tap_check(says(ret, 0, "kvm_ferry is unloaded", "") && access("/sys/module/kvm_ferry", F_OK),
+		  "unload, when nothing uses it");
+	ret = run("ferryctl unload", 0);
+	tap_check(says(ret, 0, "kvm_ferry is not loaded", ""), "unload again");
+}
+
 static void changes(struct pair *p)
 {
 	struct kvm_ferry_limits limits = { .flags = 0 };
@@ -85,6 +120,13 @@ static void changes(struct pair *p)
 		  (int)strcspn(out, "\n"), out);
 	ret = run("ferryctl set %llu --bandwidth 0", id);
 	tap_check(says(ret, 0, "unlimited", ""), "no limit");
+	ret = run("ferryctl set %llu --final-bandwidth 80Mbit --json", id);
+	tap_check(says(ret, 0, "\"final_bandwidth\": 10000000", "\"max_bandwidth\": 0"),
+		  "one for the final pass alone");
+	ret = run("ferryctl host --bandwidth 400Mbit", 0);
+	tap_check(says(ret, 0, "all sources: 400 Mbit/s", "one may send 400 Mbit/s"), "one for the host");
+	ret = run("ferryctl host --bandwidth none --json", 0);
+	tap_check(says(ret, 0, "\"max_bandwidth\": 0", "\"share\": 0"), "and none any more");
 }
 
 static void watches(struct pair *p)
@@ -175,6 +217,7 @@ int main(void)
 	pair_start(&p);
 	pair_wait(p.source, KVM_FERRY_EVENT_CONVERGED);
 	looks(&p);
+	is_used(&p);
 	changes(&p);
 	operators_calls(&p);
 	watches(&p);
@@ -186,5 +229,6 @@ int main(void)
 	pair_wait(p.source, KVM_FERRY_EVENT_CONVERGED);
 	aborts(&p);
 	pair_close(&p);
+	unloads();
 	return tap_done();
 }

@@ -18,6 +18,10 @@ union any {
 	struct kvm_ferry_stats stats;
 	struct kvm_ferry_limits limits;
 	struct kvm_ferry_abort abort;
+	struct kvm_ferry_ring_stats ring_stats;
+	struct kvm_ferry_region_stats region_stats;
+	struct kvm_ferry_host_limits host;
+	struct kvm_ferry_history history;
 	struct kvm_ferry_region_add region;
 	struct kvm_ferry_slot slot;
 	struct kvm_ferry_ring_add ring;
@@ -28,10 +32,22 @@ union any {
 	uint8_t bytes[512];
 };
 
-static void limits(struct fuzzer *f, struct kvm_ferry_limits *m)
+static void limits(struct fuzzer *f, struct kvm_ferry_limits *m, bool source, bool rings)
 {
+	static const uint64_t throttles[] = {
+		KVM_FERRY_THROTTLE_NEVER, KVM_FERRY_THROTTLE_AUTO, 64, 5000, 1ULL << 32,
+	};
+
 	m->flags = fuzz_below(f, 16);
+	if (source && fuzz_chance(f, 30))
+		m->flags |= KVM_FERRY_LIMIT_FINAL_BANDWIDTH;
+	if (rings)
+		m->flags |= fuzz_below(f, 8) * KVM_FERRY_LIMIT_THROTTLE;
+	m->state_time_ns = fuzz_below(f, 1000) * 1000000ULL;
+	m->throttle = throttles[fuzz_below(f, 5)];
+	m->throttle_floor = 64ULL << fuzz_below(f, 27);
 	m->max_bandwidth = fuzz_chance(f, 50) ? 0 : 1ULL << (32 + fuzz_below(f, 8));
+	m->final_bandwidth = fuzz_chance(f, 50) ? KVM_FERRY_BANDWIDTH_SAME : 1ULL << (32 + fuzz_below(f, 8));
 	m->downtime_limit_ns = 1000000ULL << fuzz_below(f, 12);
 	m->inflight_bytes = (256ULL << 10) << fuzz_below(f, 8);
 	m->peer_timeout_ns = 2000000000ULL << fuzz_below(f, 3);
@@ -116,10 +132,23 @@ int rig_right(struct rig *r, struct fuzzer *f, enum fuzz_cmd cmd, void *arg)
 	case F_STATS:
 		return either(r, f, fd, &a->stats.session_id);
 	case F_LIMITS:
-		limits(f, &a->limits);
+		limits(f, &a->limits, fd == r->source, r->ring && fd == r->source);
 		return either(r, f, fd, &a->limits.session_id);
 	case F_ABORT:
 		return either(r, f, fd, &a->abort.session_id);
+	case F_HOST_LIMITS:
+		a->host.flags = fuzz_below(f, 2) * KVM_FERRY_HOST_BANDWIDTH;
+		a->host.max_bandwidth = fuzz_chance(f, 60) ? 0 : 1ULL << (32 + fuzz_below(f, 8));
+		return r->dev;
+	case F_HISTORY:
+		a->history.after = fuzz_below(f, 200);
+		return r->dev;
+	case F_RING_STATS:
+		a->ring_stats.index = fuzz_below(f, 2);
+		return either(r, f, fd, &a->ring_stats.session_id);
+	case F_REGION_STATS:
+		a->region_stats.index = fuzz_below(f, 3);
+		return either(r, f, fd, &a->region_stats.session_id);
 	case F_REGION_ADD:
 		a->region.region_id = 1 + fuzz_below(f, 300);
 		snprintf((char *)a->region.name, sizeof(a->region.name), "spare %u", a->region.region_id);

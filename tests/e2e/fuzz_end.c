@@ -45,8 +45,9 @@ struct caller {
 
 static bool wants_ring(enum fuzz_cmd cmd)
 {
-	return cmd >= F_SLOT_ADD && cmd <= F_RING_INDEX && cmd != F_CHANNEL_ADD && cmd != F_START &&
-	       cmd != F_EVENT && cmd != F_REPORT_DIRTY && cmd != F_REPORT_BITMAP;
+	return (cmd >= F_SLOT_ADD && cmd <= F_RING_INDEX && cmd != F_CHANNEL_ADD && cmd != F_START &&
+		cmd != F_EVENT && cmd != F_REPORT_DIRTY && cmd != F_REPORT_BITMAP) ||
+	       cmd == F_RING_STATS;
 }
 
 /* A pass that takes long: FINAL waits for it. */

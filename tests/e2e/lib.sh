@@ -55,6 +55,36 @@ has_line() { grep -q -e "$2" "$1" 2>/dev/null; }	# has_line FILE PATTERN
 with_module() { [ -d /sys/module/kvm_ferry ] || insmod /lab/kvm_ferry.ko || fail "insmod failed"; }
 without_module() { ! [ -d /sys/module/kvm_ferry ] || rmmod kvm_ferry || fail "rmmod failed"; }
 
+# rdma_up INTERFACE: Soft-RoCE on it, and the module for it; rdma_down at the end, or neither
+# it nor the module unloads.
+rdma_up()
+{
+	modprobe -a rdma_rxe rdma_cm || fail "no rdma_rxe"
+	rdma link add rxe0 type rxe netdev "$1" || fail "no rxe on $1"
+	[ -d /sys/module/kvm_ferry_rdma ] || insmod /lab/kvm_ferry_rdma.ko || fail "insmod failed"
+}
+# rdma_installed: the modules where modprobe finds them, none of them loaded, and Soft-RoCE
+# on the network card. For tests that are alone in their hosts.
+rdma_installed()
+{
+	modprobe -a rdma_rxe rdma_cm rdma_ucm ib_uverbs || fail "no rdma_rxe"
+	rdma link add rxe0 type rxe netdev eth0 || fail "no rxe on eth0"
+	mkdir -p "/lib/modules/$(uname -r)/updates"
+	ln -s /lab/kvm_ferry.ko /lab/kvm_ferry_rdma.ko "/lib/modules/$(uname -r)/updates" && depmod ||
+		fail "depmod"
+}
+rdma_uninstalled()
+{
+	rdma_down
+	rm -rf "/lib/modules/$(uname -r)/updates"
+	depmod
+}
+rdma_down() { rdma link delete rxe0 2>/dev/null; }
+# traffic INTERFACE: bytes and packets that went out of it. packet_size BEFORE AFTER: what a
+# packet had on average between two of those.
+traffic() { (cd "/sys/class/net/$1/statistics" && echo "$(cat tx_bytes) $(cat tx_packets)"); }
+packet_size() { echo $(((${2% *} - ${1% *}) / (${2#* } - ${1#* }))); }
+
 # netns_pair [tc qdisc words]: two namespaces joined by a cable,
 #   src (10.78.0.1, device cable) ------- snk (10.78.0.2, device cable)
 # with an optional queueing discipline on both ends, as in "netns_pair netem rate 1gbit".

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -56,6 +57,14 @@ void pair_sockets(int fds[2])
 		tap_bail("no loopback: %s", strerror(errno));
 }
 
+static int add_own(struct ferry_session *s, int fd)
+{
+	struct kvm_ferry_channel_add add = { .size = sizeof(add), .kind = KVM_FERRY_CHANNEL_DATA,
+					     .transport = KVM_FERRY_TRANSPORT_OWN, .fd = fd };
+
+	return ioctl(ferry_session_fd(s), KVM_FERRY_CHANNEL_ADD, &add) ? -errno : 0;
+}
+
 static void add_channel(struct pair *p, enum kvm_ferry_channel_kind kind)
 {
 	static uint64_t key;
@@ -66,6 +75,18 @@ static void add_channel(struct pair *p, enum kvm_ferry_channel_kind kind)
 		err = ferry_session_add_loop(p->source, kind, key);
 		if (!err)
 			err = ferry_session_add_loop(p->sink, kind, key);
+	} else if (p->transport == KVM_FERRY_TRANSPORT_RDMA && kind == KVM_FERRY_CHANNEL_DATA) {
+		err = ferry_session_listen_rdma(p->sink, (struct sockaddr *)&p->rdma,
+						sizeof(p->rdma), -1);
+		if (err)
+			tap_bail("channel: %s", ferry_session_error(p->sink));
+		err = ferry_session_connect_rdma(p->source, (struct sockaddr *)&p->rdma,
+						 sizeof(p->rdma), NULL, 0, -1);
+	} else if (p->transport == KVM_FERRY_TRANSPORT_OWN && kind == KVM_FERRY_CHANNEL_DATA) {
+		(p->between ?: pair_sockets)(fds);
+		err = add_own(p->source, fds[0]) ?: add_own(p->sink, fds[1]);
+		close(fds[0]);
+		close(fds[1]);
 	} else {
 		pair_sockets(fds);
 		err = ferry_session_add_socket(p->source, kind, fds[0]);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <netinet/in.h>
 #include <linux/kvm_ferry.h>
 
 #include "ferry.h"
@@ -26,7 +27,9 @@
  * @to: the sink's memory
  * @bytes: of each
  * @channels: data channels
- * @transport: of all channels
+ * @transport: of all channels; RDMA, OWN: of the data channels
+ * @between: OWN: makes the sockets of both ends in place of pair_sockets(); NULL: that
+ * @rdma: where the sink listens, port 0 at first
  */
 struct pair {
 	struct ferry_device *dev;
@@ -37,6 +40,8 @@ struct pair {
 	size_t bytes;
 	unsigned int channels;
 	enum kvm_ferry_transport transport;
+	struct sockaddr_in rdma;
+	void (*between)(int fds[2]);
 };
 
 /* Anonymous or memfd memory, 2 MiB aligned; bails out if there is none. */

@@ -110,6 +110,21 @@ def as_sink(channels=1, two=False, verify=False):
             op(ANSWER, u8(8)), call(COMMIT), op(ANSWER, u8(16))]
 
 
+def limited(channels):
+    """A source whose senders wait for the host's limit, and what then becomes of them."""
+    begin = [setup(SOURCE, channels), op(ANSWER, u8(1)), op(ANSWER, u8(2)), call(REPORT, 30),
+             clock(60), op(ANSWER, u8(2)), call(LIMIT, 16), call(REPORT, 20), call(REPORT, 40),
+             call(REPORT, 520), call(REPORT, 560), clock(80)]
+    yield begin + [call(ABORT)]
+    yield begin + [op(RELEASE)]
+    yield begin + [abort_message()]
+    yield begin + [clock(3000), op(ANSWER, u8(2)), op(RELEASE)]
+    for rate in (15, 14, 0, 3):
+        yield begin + [call(LIMIT, 16 | rate), op(ANSWER, u8(2)), call(LIMIT, 32 | rate),
+                       op(ANSWER, u8(34)), call(FINAL), clock(500), call(LIMIT, 32 | 15),
+                       clock(500), op(ANSWER, u8(2)), op(RELEASE)]
+
+
 def abort_message():
     return message(17, struct.pack("<II", 5, 4) + b"gone")
 
@@ -183,6 +198,8 @@ def scripts():
     yield early
     yield early + [op(STALL, u8(0)), clock(1)]
     yield from answered_early()
+    for channels in (1, 2, 3):
+        yield from limited(channels)
     # A batch that is still under way when memory is said to be complete.
     late = as_source(1, False, True)
     half = message(4, struct.pack("<IIQIHH", 1, 3, 5, 4, 0, 0), link=1)

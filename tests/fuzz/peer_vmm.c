@@ -2,6 +2,7 @@
 /* The VMM of the fuzzed session: sets it up, calls, is killed. See peer_fuzz.c. */
 #include "control.h"
 #include "ioctl.h"
+#include "host.h"
 #include "limits.h"
 #include "peer_vmm.h"
 #include "peer_wire.h"
@@ -125,16 +126,34 @@ static int do_setup(void *arg)
 		setup.ret = ferry_channel_add(session, &add, why);
 	}
 	if (!setup.ret)
-		setup.ret = ferry_start(session, why);
+		setup.ret = ferry_start(session, false, why);
 	return 0;
+}
+
+/* Of the session, of its final pass, or of the host: it is this session's alone. */
+static int do_limit(u32 arg, struct ferry_reason *why)
+{
+	u64 rate = 65536ULL << (arg & 15);
+	struct kvm_ferry_limits limits = { .flags = KVM_FERRY_LIMIT_BANDWIDTH,
+					   .max_bandwidth = rate, .final_bandwidth = rate };
+	struct kvm_ferry_host_limits host = { .flags = KVM_FERRY_HOST_BANDWIDTH,
+					      .max_bandwidth = (arg & 15) == 15 ? 0 : rate };
+
+	if (arg & 16) {
+		int ret = ferry_host_limits(&host, why);
+
+		MUST(ret || (host.out_sessions <= 1 && host.out_share == host.max_bandwidth));
+		return ret;
+	}
+	if (arg & 32 && setup.source)
+		limits.flags = KVM_FERRY_LIMIT_FINAL_BANDWIDTH;
+	return ferry_limits(session, &limits, why);
 }
 
 /* As ioctl.c lets a call through: what is for one role only is refused there. */
 static int do_call(void *arg)
 {
 	struct vmm_call *c = arg;
-	struct kvm_ferry_limits limits = { .flags = KVM_FERRY_LIMIT_BANDWIDTH,
-					   .max_bandwidth = 65536ULL << (c->arg & 15) };
 	struct kvm_ferry_state_io io = {
 		.data = (uintptr_t)c->buffer, .length = min((unsigned long)c->arg >> 1, BUFFER),
 		.flags = c->what == CALL_SEND && (c->arg & 1) ? KVM_FERRY_STATE_LAST : 0,
@@ -169,7 +188,7 @@ static int do_call(void *arg)
 		wake_up_all(&session->wait);
 		break;
 	default:
-		c->ret = ferry_limits(session, &limits, &c->why);
+		c->ret = do_limit(c->arg, &c->why);
 	}
 	return 0;
 }
@@ -228,8 +247,11 @@ void vmm_signal(void)
 
 void vmm_set_up(void)
 {
+	struct kvm_ferry_host_limits none = { .flags = KVM_FERRY_HOST_BANDWIDTH };
 	struct task_struct *t;
 
+	/* The last input's is not this one's. */
+	ferry_host_limits(&none, &setup.why);
 	asked_commit = false;
 	setup.why = (struct ferry_reason){};
 	t = fuzz_vmm(do_setup, NULL);

@@ -336,11 +336,11 @@ static int link_recv(struct ferry_channel *ch, struct iov_iter *to, bool idle)
 	return 0;
 }
 
-static bool link_connected(struct ferry_channel *ch)
+static int link_broken(struct ferry_channel *ch)
 {
 	struct link *l = to_link(ch);
 
-	return !l->eof && !l->reset && !l->shut;
+	return l->eof || l->reset || l->shut ? -EPIPE : 0;
 }
 
 static u64 link_taken(struct ferry_channel *ch)
@@ -356,6 +356,11 @@ static u64 link_queued(struct ferry_channel *ch)
 }
 
 static bool link_untaken(struct ferry_channel *ch)
+{
+	return to_link(ch)->stalled;
+}
+
+static bool link_full(struct ferry_channel *ch)
 {
 	return to_link(ch)->stalled;
 }
@@ -382,10 +387,11 @@ const struct ferry_transport_ops ferry_tcp_ops = {
 	.start = link_start,
 	.send = link_send,
 	.recv = link_recv,
-	.connected = link_connected,
+	.broken = link_broken,
 	.taken = link_taken,
 	.queued = link_queued,
 	.untaken = link_untaken,
+	.full = link_full,
 	.shutdown = link_shutdown,
 	.free = link_free,
 };

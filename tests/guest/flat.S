@@ -7,11 +7,12 @@
  * travel another way than memory does: page and truth cannot be stale together.
  *
  * Entry, on all vCPUs at once: rdi this vCPU's number, rsi how many there are,
- * rdx bytes of low memory, rcx the text of --append: "PAGES [PAUSE [HOT]]",
+ * rdx bytes of low memory, rcx the text of --append: "PAGES [PAUSE [HOT [GENTLE]]]",
  * pages for each vCPU (a power of two; default 1024), turns of an idle loop after
- * each page (default 0), and how many of the pages are written in every sweep
- * (default 0: all). The others are written in every eighth and checked in all. In
- * one of eight versions a page is all zeroes.
+ * each page (default 0), how many of the pages are written in every sweep
+ * (default 0: all), and PAUSE of all vCPUs but the first (default 0: the same). The
+ * others of the pages are written in every eighth sweep and checked in all. In one of
+ * eight versions a page is all zeroes.
  *
  * Every 2^28 ticks of the counter a vCPU prints, in decimal (less often where
  * printing takes long, so that most of the time is left for pages):
@@ -69,6 +70,13 @@ _start:
 	jnz	1f
 	lea	1(%r14), %rax
 1:	mov	%rax, V_HOT
+	call	number
+	test	%rax, %rax
+	jz	1f
+	test	%r15, %r15
+	jz	1f
+	mov	%rax, V_PAUSE
+1:
 	/* All pages of all vCPUs must lie in low memory. */
 	lea	1(%r14), %rax
 	shl	$12, %rax

@@ -447,11 +447,63 @@ static void pace_extremes(struct kunit *test)
 	KUNIT_EXPECT_LE(test, ferry_pace_take(&p, 1ULL << 62, 1ULL << 52), 250 * MS);
 }
 
+static void sums(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, ferry_plan_sum(0, 0), 0);
+	KUNIT_EXPECT_EQ(test, ferry_plan_sum(3 * MS, 4 * MS), 7 * MS);
+	KUNIT_EXPECT_EQ(test, ferry_plan_sum(MOST - 1, 1), MOST);
+	KUNIT_EXPECT_EQ(test, ferry_plan_sum(MOST, 1), MOST);
+	KUNIT_EXPECT_EQ(test, ferry_plan_sum(MOST, MOST), MOST);
+}
+
+/* The pass at which it is the moment, from 1; 0: none. */
+static unsigned int settled(const u64 *ram_ms, unsigned int nr, u64 limit_ms, u64 rest_ms, bool stalled)
+{
+	struct ferry_settle st = {};
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (ferry_plan_settle(&st, ram_ms[i] + rest_ms <= limit_ms, stalled, ram_ms[i] * MS,
+				      rest_ms * MS))
+			return i + 1;
+	return 0;
+}
+
+static void settles(struct kunit *test)
+{
+	static const u64 halves[] = { 800, 400, 200, 100, 50, 25, 12, 6 };
+	static const u64 flat[] = { 800, 210, 200, 190 };
+	static const u64 three_quarters[] = { 1000, 200, 150, 149 };
+	static const u64 waves[] = { 400, 900, 150, 600 };
+	static const u64 never[] = { 800, 700, 800, 700 };
+	static const u64 again[] = { 200, 100, 900, 200, 100, 50, 25 };
+
+	/* What is left is no more than the rest: nothing to be gained. */
+	KUNIT_EXPECT_EQ(test, settled(halves, 8, 300, 100, false), 4);
+	KUNIT_EXPECT_EQ(test, settled(halves, 8, 300, 99, false), 5);
+	/* 200 fits, 100, 50 and 25 are better: three are let go. */
+	KUNIT_EXPECT_EQ(test, settled(halves, 8, 300, 1, false), 6);
+	KUNIT_EXPECT_EQ(test, settled(halves, 8, 300, 0, false), 6);
+	/* They do not shrink any more. */
+	KUNIT_EXPECT_EQ(test, settled(flat, 4, 300, 10, false), 3);
+	KUNIT_EXPECT_EQ(test, settled(three_quarters, 4, 300, 10, false), 3);
+	/* Up and down: the first that fits is a minimum, if that is known; else it is waited for a better one. */
+	KUNIT_EXPECT_EQ(test, settled(waves, 4, 300, 10, true), 3);
+	KUNIT_EXPECT_EQ(test, settled(waves, 4, 300, 10, false), 0);
+	KUNIT_EXPECT_EQ(test, settled(never, 4, 300, 10, true), 0);
+	/* A pass that does not fit begins the count anew. */
+	KUNIT_EXPECT_EQ(test, settled(again, 7, 300, 1, false), 7);
+	/* Nothing left, at once. */
+	KUNIT_EXPECT_EQ(test, settled((const u64[]){ 0 }, 1, 300, 0, false), 1);
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(rate_samples),
 	KUNIT_CASE(rate_over_time),
 	KUNIT_CASE(downtime),
 	KUNIT_CASE(convergence),
+	KUNIT_CASE(sums),
+	KUNIT_CASE(settles),
 	KUNIT_CASE(queue),
 	KUNIT_CASE(harvest_interval),
 	KUNIT_CASE(ring_room),

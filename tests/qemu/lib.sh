@@ -89,7 +89,10 @@ stays()
 {
 	st_before=$(lines "$1.log")
 	wait_for 60 says_more "$1.log" $((st_before + 2))
-	[ "$(value "$1.log" errors)" = 0 ] || fail "the guest at $1 found wrong pages"
+	[ "$(value "$1.log" errors)" = 0 ] || {
+		grep 'FERRY-GUEST FAIL' "$1.log"
+		fail "the guest at $1 found something wrong"
+	}
 }
 
 # arrived FROM TO [HOW]: the guest goes on there, and there only

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * qmpfd MONITOR KIND PORT COMMAND: passes a descriptor named "passed" to QEMU's monitor, a
+ * qmpfd MONITOR KIND [ADDRESS:]PORT COMMAND: passes a descriptor named "passed" to QEMU's monitor, a
  * unix socket, as libvirt does, then sends COMMAND, and prints the answer to that. KIND says
- * what the descriptor is: connected or listening, TCP to or at 127.0.0.1:PORT; or a pair of
- * unix sockets.
+ * what the descriptor is: connected or listening, TCP to or at that port, of 127.0.0.1 if
+ * nothing is said; or a pair of unix sockets.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -15,30 +15,37 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static int tcp(int listens, int port)
+static int tcp(int listens, const char *where)
 {
 	struct sockaddr_in addr = {
 		.sin_family = AF_INET,
-		.sin_port = htons(port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
 	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+	const char *port = strchr(where, ':');
+	char host[INET_ADDRSTRLEN] = "";
 
+	if (port) {
+		strncat(host, where, port - where < INET_ADDRSTRLEN ? port - where : 0);
+		if (!inet_aton(host, &addr.sin_addr))
+			errx(2, "%s: no address", where);
+	}
+	addr.sin_port = htons(atoi(port ? port + 1 : where));
 	if (fd < 0)
 		err(1, "socket");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (listens ? bind(fd, (void *)&addr, sizeof(addr)) || listen(fd, 4) :
 		      connect(fd, (void *)&addr, sizeof(addr)))
-		err(1, "port %d", port);
+		err(1, "%s", where);
 	return fd;
 }
 
-static int descriptor(const char *kind, int port)
+static int descriptor(const char *kind, const char *where)
 {
 	int pair[2];
 
 	if (strcmp(kind, "pair"))
-		return tcp(!strcmp(kind, "listening"), port);
+		return tcp(!strcmp(kind, "listening"), where);
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
 		err(1, "socketpair");
 	return pair[0];
@@ -96,8 +103,8 @@ int main(int argc, char **argv)
 	int fd;
 
 	if (argc != 5)
-		errx(2, "usage: qmpfd MONITOR connected|listening|pair PORT COMMAND");
-	fd = descriptor(argv[2], atoi(argv[3]));
+		errx(2, "usage: qmpfd MONITOR connected|listening|pair [ADDRESS:]PORT COMMAND");
+	fd = descriptor(argv[2], argv[3]);
 	stream = monitor(argv[1]);
 	ask(stream, "{\"execute\":\"qmp_capabilities\"}", -1, 0);
 	ask(stream, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"passed\"}}", fd, 0);

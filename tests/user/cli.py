@@ -5,71 +5,30 @@
 Sessions come from fake_module.so (LD_PRELOAD), a VMM from a thread of this
 program that answers at a control socket. Speaks TAP.
 """
-import array
 import json
 import os
-import pty
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
-import threading
 
-BUILD = os.environ.get("BUILD") or os.path.join(os.path.dirname(__file__), "..", "..", "build")
-FERRYCTL = os.path.join(BUILD, "user", "ferryctl")
-FAKE = os.path.join(BUILD, "tests", "user", "fake_module.so")
-TIMEOUT = 60
+import ctl
+from ctl import (DONE, DOUBT, ERROR, FAILED, FERRYCTL, FINAL, IN_DOUBT, LIVE, NO_MODULE,
+                 NO_SESSION, NOT_MOVED, NOT_READY, OK, TIMEOUT, UNKNOWN, USAGE, FakeVmm, Terminal,
+                 expect, ferryctl, listener, ok, parsed, step)
 
-OK, ERROR, USAGE, NO_MODULE, NO_SESSION, NOT_READY, NOT_MOVED, IN_DOUBT, UNKNOWN = range(9)
-
-count = 0
-failed = 0
-
-
-def ok(good, what, detail=""):
-    global count, failed
-    count += 1
-    print(f"{'ok' if good else 'not ok'} {count} - {what}", flush=True)
-    if not good:
-        failed += 1
-        for line in str(detail).splitlines()[:30]:
-            print(f"# {line}", flush=True)
-
-
-def ferryctl(*args, fake="yes"):
-    """Runs ferryctl; fake=None is the machine as it is."""
-    env = dict(os.environ)
-    if fake:
-        env.update(LD_PRELOAD=FAKE, FAKE_FERRY=fake)
-    return subprocess.run([FERRYCTL, *args], env=env, capture_output=True, text=True,
-                          timeout=TIMEOUT, check=False)
-
-
-def expect(what, code, *args, out=(), err=(), fake="yes"):
-    r = ferryctl(*args, fake=fake)
-    good = (r.returncode == code and all(s in r.stdout for s in out)
-            and all(s in r.stderr for s in err)
-            and not (err and r.stdout) and not (code == OK and r.stderr))
-    ok(good, what, f"exit {r.returncode}\nstdout: {r.stdout}\nstderr: {r.stderr}")
-    return r
-
-
-def parsed(what, r, *keys):
-    try:
-        obj = json.loads(r.stdout)
-    except ValueError as e:
-        ok(False, what, f"{e}: {r.stdout}")
-        return {}
-    ok(obj.get("version") == 1 and all(k in obj for k in keys), what, r.stdout)
-    return obj
+RING_KEYS = ("ring_id ring_entries dirty_pages dirty_rate throttle_rate waits wait_ns "
+             "throttle_ns").split()
+REGION_KEYS = "region_id name pages dirty_pages dirty_rate working_set".split()
 
 
 def usage():
-    for cmd in ("status", "list", "watch", "stats", "set", "abort", "migrate", "receive", "check"):
+    for cmd in ("status", "list", "watch", "stats", "set", "abort", "migrate", "receive", "estimate",
+                "evacuate", "plot", "history", "metrics", "check", "unload"):
         expect(f"{cmd} --help", OK, cmd, "--help", out=("ferryctl ", cmd, "Usage:"), fake=None)
-    expect("--help lists the commands", OK, "--help", out=("migrate", "check", "abort"))
+    expect("--help lists the commands", OK, "--help", out=("migrate", "plot", "metrics", "check", "abort"))
     expect("--version", OK, "--version", out=("ferryctl 0.",))
     rows = [
         ("an unknown command", ("frobnicate",)),
@@ -82,15 +41,48 @@ def usage():
         ("set without a limit", ("set", "3")),
         ("set without a session", ("set", "--bandwidth", "1G")),
         ("set with a wrong size", ("set", "3", "--bandwidth", "fast")),
+        ("set with a wrong final bandwidth", ("set", "3", "--final-bandwidth", "fast")),
+        ("receive with a final bandwidth", ("receive", "/nowhere", "tcp:1", "--final-bandwidth",
+                                            "1G")),
+        ("migrate with a wrong final bandwidth", ("migrate", "/nowhere", "tcp:a:1",
+                                                  "--final-bandwidth", "none")),
+        ("host with a session", ("host", "3")),
+        ("host with a wrong bandwidth", ("host", "--bandwidth", "same")),
+        ("host without its value", ("host", "--bandwidth")),
         ("set with a wrong time", ("set", "3", "--downtime", "5h")),
         ("an option without its argument", ("set", "3", "--downtime")),
+        ("set with a wrong throttle", ("set", "3", "--throttle", "sometimes")),
+        ("set with a throttle of 0", ("set", "3", "--throttle", "0")),
+        ("set with a throttle with a unit", ("set", "3", "--throttle", "20K")),
+        ("set with a floor that is a word", ("set", "3", "--throttle-floor", "auto")),
+        ("migrate with a wrong throttle", ("migrate", "/nowhere", "tcp:a:1", "--throttle", "-1")),
+        ("migrate with a wrong floor", ("migrate", "/nowhere", "tcp:a:1", "--throttle-floor",
+                                        "4294967297")),
+        ("receive with a throttle", ("receive", "/nowhere", "tcp:1", "--throttle", "auto")),
+        ("receive with a floor", ("receive", "/nowhere", "tcp:1", "--throttle-floor", "64")),
         ("migrate without an address", ("migrate", "/nowhere")),
         ("migrate to no host", ("migrate", "/nowhere", "tcp:7000")),
+        ("migrate by RDMA to no host", ("migrate", "/nowhere", "rdma:7000")),
         ("migrate over no channel", ("migrate", "/nowhere", "tcp:a:1", "--channels", "0")),
         ("migrate over 17 channels", ("migrate", "/nowhere", "tcp:a:1", "--channels", "17")),
         ("migrate by pigeon", ("migrate", "/nowhere", "pigeon:a:1")),
         ("receive with the source's option", ("receive", "/nowhere", "tcp:1", "--verify")),
+        ("receive that pins nothing", ("receive", "/nowhere", "rdma:1", "--max-pinned", "0")),
+        ("receive that pins some", ("receive", "/nowhere", "rdma:1", "--max-pinned", "some")),
+        ("receive that pins too much", ("receive", "/nowhere", "rdma:1", "--max-pinned",
+                                        "9000000T")),
+        ("migrate with the sink's option", ("migrate", "/nowhere", "rdma:a:1", "--max-pinned",
+                                            "all")),
         ("check with an argument", ("check", "now")),
+        ("unload with an argument", ("unload", "now")),
+        ("plot without a file", ("plot",)),
+        ("plot of two files", ("plot", "a", "b")),
+        ("plot to what is no picture", ("plot", "a.json", "-o", "a.pdf")),
+        ("plot to a suffix alone", ("plot", "a.json", "-o", ".png")),
+        ("metrics with an argument", ("metrics", "3")),
+        ("metrics as JSON", ("metrics", "--json")),
+        ("migrate that records what it does not wait for",
+         ("migrate", "/nowhere", "tcp:a:1", "--no-wait", "--record", "x")),
     ]
     for what, args in rows:
         expect(f"{what} is a usage error", USAGE, *args, err=("ferryctl: ", "--help"))
@@ -123,8 +115,28 @@ def sessions():
     expect("options without a command are status's", OK, "--json", out=('"sessions"',))
     expect("list", OK, "list", out=("ID", "ROLE", "source", "live", "guest"))
     expect("status of one", OK, "status", "9",
-           out=("session 9 (guest): source, live", "941 Mbit/s", "300 ms", "not known yet"))
-    expect("stats", OK, "stats", "9", out=("ring_entries         4242", "state_bytes"))
+           out=("session 9 (guest): source, live", "941 Mbit/s", "300 ms", "not known yet",
+                "at most 256 MiB pinned for RDMA", "250 ms of that to be held back",
+                "throttle    1 vCPU may dirty 10.0 MiB/s (2,560 pages)"))
+    expect("status of a sink with RDMA", OK, "status", "9", fake="rdma",
+           out=("RDMA        1 of 2 data channels; 33 windows, 4.00 MiB pinned, at most 20.0 MiB",
+                "all of memory pinned for RDMA"))
+    obj = parsed("its status --json", ferryctl("status", "9", "--json", fake="rdma"))
+    s = obj["sessions"][0]
+    ok(s["pinned_bytes"] == 4 << 20 and s["pinned_most_bytes"] == 20 << 20 and s["windows"] == 33
+       and s["rdma_channels"] == 1 and s["limits"]["max_pinned"] == "all", "what is pinned", s)
+    r = expect("stats", OK, "stats", "9", out=("ring_entries         4242", "state_bytes",
+                                               "throttled_rings      1"))
+    ok([line.split() for line in r.stdout.splitlines()[-3:]] == [
+        RING_KEYS, ["0", "4096", "42", "30", "0", "0", "0", "0"],
+        ["1", "4096", "4200", "120000", "2560", "77", "300000000", "250000000"]],
+       "a table of its rings", r.stdout)
+    r = expect("stats of all", OK, "stats")
+    ok(r.stdout.count("ring_id") == 5, "with their rings", r.stdout)
+    r = expect("stats of a sink: it has no rings", OK, "stats", "9", fake="rdma")
+    ok("ring_id" not in r.stdout, "and none are shown", r.stdout)
+    expect("stats of rings that cannot be read", ERROR, "stats", "9", err=("the rings are wet",),
+           fake="broken")
     expect("no such session", NO_SESSION, "status", "4", err=("no session 4", "list"))
     obj = parsed("no sessions in JSON", ferryctl("list", "--json", fake="none"))
     ok(obj.get("sessions") == [], "an empty list", obj)
@@ -132,8 +144,26 @@ def sessions():
     s = obj["sessions"][0]
     ok(s["session_id"] == 9 and s["state_name"] == "live" and s["role_name"] == "source"
        and s["ram_total"] == 512 << 20 and s["expected_downtime_ns"] is None
+       and s["limits"]["max_pinned"] == 256 << 20 and s["rdma_channels"] == 0
        and s["limits"]["downtime_limit_ns"] == 300000000 and s["limits"]["verify"] is False
        and s["name"] == "guest" and s["pass"] == 1, "its fields", s)
+    ok(s["throttled_rings"] == 1 and s["throttle_rate"] == 2560 and s["throttle_ns"] == 250000000
+       and s["limits"]["throttle"] == "never" and s["limits"]["throttle_floor"] == 0,
+       "and who is held back", s)
+    ok([list(r) for r in s["rings"]] == [RING_KEYS, RING_KEYS] and s["rings"][1]["waits"] == 77
+       and s["rings"][0]["throttle_rate"] == 0 and s["rings"][1]["wait_ns"] == 300000000,
+       "its rings", s["rings"])
+    ok([sorted(r) for r in s["regions"]] == [sorted(REGION_KEYS)] * 2 and s["regions"][1]["name"] == "rom"
+       and s["regions"][0]["working_set"] == 2400, "its regions", s["regions"])
+    ok(s["predicted_downtime_ns"] is None and s["working_set"] == 2400 * 4096, "what is expected of it", s)
+    obj = parsed("stats --json of one that is not started", ferryctl("stats", "7", "--json"))
+    ok(obj["sessions"][0]["regions"] == [], "it has no regions yet", obj)
+    expect("stats, for people", OK, "stats", "9", out=("working_set", "ram\n", "rom\n"))
+    expect("regions that cannot be read", ERROR, "stats", "9", fake="dry", err=("the regions are dry",))
+    obj = parsed("stats --json of a sink", ferryctl("stats", "9", "--json", fake="rdma"))
+    ok(obj["sessions"][0]["rings"] is None, "a sink has none", obj)
+    obj = parsed("status --json", ferryctl("status", "9", "--json"))
+    ok("rings" not in obj["sessions"][0], "other commands do not read them", obj)
     obj = parsed("list --json", ferryctl("list", "--json"))
     ok([s["session_id"] for s in obj["sessions"]] == [3, 5, 6, 7, 9], "all sessions", obj)
 
@@ -144,8 +174,49 @@ def changes():
     obj = parsed("set --json", ferryctl("set", "9", "--bandwidth", "100M", "--json"), "limits")
     ok(obj["limits"]["max_bandwidth"] == 100 << 20 and obj["session_id"] == 9,
        "the limits that hold", obj)
+    for asked, told in (("never", "never"), ("auto", "auto"), ("64", 64),
+                        ("4294967296", 1 << 32)):
+        obj = parsed(f"set --throttle {asked} --json",
+                     ferryctl("set", "9", "--throttle", asked, "--json"), "limits")
+        ok(obj["limits"]["throttle"] == told and obj["limits"]["throttle_floor"] == 0,
+           f"throttle {told}", obj)
+    obj = parsed("set --throttle-floor", ferryctl("set", "9", "--throttle", "auto",
+                                                  "--throttle-floor", "4096", "--json"), "limits")
+    ok(obj["limits"]["throttle"] == "auto" and obj["limits"]["throttle_floor"] == 4096,
+       "the floor", obj)
+    expect("set --throttle auto, for people", OK, "set", "9", "--throttle", "auto", "--throttle-floor",
+           "1024", out=("vCPUs are held back if passes do not shrink", "1,024 pages a second"))
+    expect("a floor that suits the link", OK, "set", "9", "--throttle", "auto", "--throttle-floor", "0",
+           out=("vCPUs are held back if passes do not shrink\n",))
+    expect("set --state-time", OK, "set", "9", "--state-time", "25ms", out=("own state takes 25.0 ms",))
+    expect("a state time that is none", USAGE, "set", "9", "--state-time", "soon", err=("'soon' is not a time",))
+    expect("a state time at a sink", ERROR, "set", "9", "--state-time", "1ms", fake="rdma",
+           err=("at the source",))
+    expect("set --throttle of a rate, for people", OK, "set", "9", "--throttle", "20000",
+           out=("each vCPU may dirty 20,000 pages a second",))
+    expect("set a throttle that is too low", ERROR, "set", "9", "--throttle", "63",
+           err=("throttle is too low",))
+    expect("set a floor that is too low", ERROR, "set", "9", "--throttle-floor", "63",
+           err=("throttle_floor is too low",))
+    expect("set a throttle at a sink", ERROR, "set", "9", "--throttle", "auto", fake="rdma",
+           err=("at a source with rings",))
     expect("set what the module refuses", ERROR, "set", "9", "--bandwidth", "1",
            err=("at least 65536",))
+    for asked, told in (("same", "same"), ("0", 0), ("8Mbit", 1000000)):
+        obj = parsed(f"set --final-bandwidth {asked} --json",
+                     ferryctl("set", "9", "--final-bandwidth", asked, "--json"), "limits")
+        ok(obj["limits"]["final_bandwidth"] == told and not obj["limits"]["max_bandwidth"],
+           f"final_bandwidth {told}", obj)
+    expect("set --final-bandwidth, for people", OK, "set", "9", "--final-bandwidth", "1Gbit",
+           out=("bandwidth of the final pass 1.00 Gbit/s",))
+    expect("set --final-bandwidth 0, for people", OK, "set", "9", "--final-bandwidth", "0",
+           out=("bandwidth of the final pass unlimited",))
+    r = expect("set --final-bandwidth same, for people", OK, "set", "9", "--final-bandwidth", "same")
+    ok("final pass" not in r.stdout, "that is not worth a line", r.stdout)
+    expect("set a final bandwidth that is too low", ERROR, "set", "9", "--final-bandwidth", "1",
+           err=("final_bandwidth must be at least 65536",))
+    expect("set a final bandwidth at a sink", ERROR, "set", "9", "--final-bandwidth", "0",
+           err=("at the source",), fake="rdma")
     expect("set for nobody", NO_SESSION, "set", "4", "--downtime", "1s", err=("no session 4",))
     expect("abort", OK, "abort", "9", out=("session 9: aborted",))
     obj = parsed("abort --json", ferryctl("abort", "9", "--json"), "sessions")
@@ -153,6 +224,23 @@ def changes():
        and obj["sessions"][0]["error_name"] == "ECANCELED", "what abort left", obj)
     expect("abort of nobody", NO_SESSION, "abort", "4", err=("no session 4",))
     expect("abort after COMMIT", ERROR, "abort", "6", err=("COMMIT",))
+
+
+def hosts():
+    expect("host without a limit", OK, "host", out=("unlimited", "2 sessions", "5.00 GiB"))
+    expect("host without sessions", OK, "host", fake="none", out=("0 sessions",))
+    expect("host, of somebody who is not root", OK, "host", fake="eperm", out=("unlimited",))
+    expect("host --bandwidth", OK, "host", "--bandwidth", "2Gbit",
+           out=("all sources: 2.00 Gbit/s", "one may send 1.00 Gbit/s"))
+    for asked, told in (("100M", 100 << 20), ("none", 0), ("0", 0)):
+        obj = parsed(f"host --bandwidth {asked} --json",
+                     ferryctl("host", "--bandwidth", asked, "--json"), "share")
+        ok(obj["max_bandwidth"] == told and obj["share"] == told // 2 and obj["sessions"] == 2
+           and obj["transferred"] == 5 << 30, "what holds", obj)
+    expect("host: what the module refuses", ERROR, "host", "--bandwidth", "65535",
+           err=("at least 65536",))
+    expect("host: not root", ERROR, "host", "--bandwidth", "1G", fake="eperm", err=("root",))
+    expect("host: an older module", ERROR, "host", fake="old", err=("older than ferryctl",))
 
 
 def watching():
@@ -169,109 +257,38 @@ def watching():
        and lines[-1]["exit_code"] == 0 and lines[-1]["session"]["state_name"] == "done"
        and all("session" in o for o in lines) and len(lines) > 2,
        "an object a line, the outcome last", r.stdout)
-    out = on_terminal("watch", "3", "--interval", "1ms")
-    ok("\r" in out and "\033[K" in out and "The guest has moved" in out and "[###" in out,
-       "a terminal's line is drawn over", out)
+    t = Terminal("watch", "3", "--interval", "1ms", columns=132, TERM="dumb")
+    code, out = t.finish(), t.out.decode()
+    ok(code == OK and "\r" in out and "\033[K" in out and "The guest has moved" in out
+       and "[###" in out, "a terminal that cannot be drawn on: a line is drawn over", out)
+    t = Terminal("watch", "3", "--interval", "1ms", columns=80, TERM="dumb")
+    code, out = t.finish(), t.out.decode()
+    ok(code == OK and " %  left 7.00 MiB  link 941 Mbit/s  dirty 3.91 MiB/s" in out
+       and all(len(line) < 80 for line in out.replace("\r", "\n").splitlines()),
+       "and fits into 80 columns, with what matters", out)
 
 
-def on_terminal(*args):
-    parent, child = pty.openpty()
-    env = dict(os.environ, LD_PRELOAD=FAKE, FAKE_FERRY="yes")
-    with subprocess.Popen([FERRYCTL, *args], env=env, stdout=child, stdin=child) as p:
-        os.close(child)
-        out = b""
-        while True:
-            try:
-                piece = os.read(parent, 65536)
-            except OSError:         # EIO: the other side is closed
-                break
-            if not piece:
-                break
-            out += piece
-        p.wait(TIMEOUT)
-    os.close(parent)
-    return out.decode()
-
-
-# --- a VMM that is none -------------------------------------------------------
-
-FIELDS = ("session_id role state error nr_channels total_time_ns downtime_ns ram_total "
-          "ram_transferred ram_remaining dirty_sync_count").split()
-
-
-class FakeVmm(threading.Thread):
-    """Answers at a control socket. `script` gives its state at each status
-    request after the migration was begun; the last one holds."""
-
-    def __init__(self, path, vm="running", script=(), refuse=None):
-        super().__init__(daemon=True)
-        self.path, self.vm, self.script, self.refuse = path, vm, list(script), refuse
-        self.requests, self.fds, self.begun = [], [], threading.Event()
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.sock.bind(path)
-        self.sock.listen(1)
-        self.sock.settimeout(TIMEOUT)
-        self.start()
-
-    def status(self):
-        state = {"vm": self.vm, "session": None}
-        if self.begun.is_set():
-            state = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        return {"ok": True, "version": 1, "name": "fake", "pid": 1, **state}
-
-    def run(self):
-        conn, _ = self.sock.accept()
-        conn.settimeout(TIMEOUT)
-        while True:
-            data, anc, _, _ = conn.recvmsg(4096, socket.CMSG_SPACE(17 * 4))
-            if not data:
-                break
-            request = json.loads(data)
-            self.requests.append(request)
-            for _, _, raw in anc:
-                fds = array.array("i")
-                fds.frombytes(raw)
-                self.fds += fds
-            if request["cmd"] == "status":
-                reply = self.status()
-            elif self.refuse:
-                reply = {"ok": False, "errno": "EBUSY", "error": self.refuse}
-            else:
-                reply = {"ok": True}
-                if request["cmd"] in ("migrate", "receive"):
-                    self.begun.set()
-                elif request["cmd"] == "cancel":
-                    self.script = [step("running", 8, 125)]
-            if reply.get("vm") == "leaves":
-                break
-            conn.send(json.dumps(reply).encode())
-        conn.close()
-        self.sock.close()
-
-    def close(self):
-        for fd in self.fds:
-            os.close(fd)
-        self.join(TIMEOUT)
-
-
-def step(vm, state, error=0, role=0, migrating=None, **more):
-    session = dict.fromkeys(FIELDS, 0)
-    session.update(state=state, error=error, role=role, ram_total=1 << 30, downtime_ns=9900000,
-                   total_time_ns=2000000000, reason="", name="fake", **more)
-    result = {"vm": vm, "session": session}
-    if migrating is not None:
-        result["migrating"] = migrating
-    return result
-
-
-LIVE, FINAL, DONE, FAILED, DOUBT = 2, 3, 6, 7, 9
-
-
-def listener():
-    s = socket.socket()
-    s.bind(("127.0.0.1", 0))
-    s.listen(32)
-    return s, s.getsockname()[1]
+def unloads():
+    r = expect("unload names the sessions, and leaves the module alone", ERROR, "unload",
+               err=("stays loaded, 5 sessions use it", "session 3 (guest): source, live",
+                    "session 9 (guest)", "ferryctl abort ID"))
+    ok(all(line.startswith("ferryctl: ") for line in r.stderr.splitlines()), "as sentences",
+       r.stderr)
+    expect("unload without sessions", OK, "unload", out=("kvm_ferry is unloaded",), fake="none")
+    expect("unload of what something has open", ERROR, "unload",
+           err=("kvm_ferry stays loaded", "fuser -v /dev/kvm_ferry"), fake="busy")
+    expect("unload of what is not loaded", OK, "unload", out=("kvm_ferry is not loaded",),
+           fake="away")
+    expect("unload by somebody who is not root", ERROR, "unload", err=("only root",), fake="eperm")
+    expect("unload of another release's module", OK, "unload", out=("unloaded",), fake="version")
+    obj = parsed("unload --json", ferryctl("unload", "--json", fake="none"), "loaded")
+    ok(obj["kind"] == "module" and obj["was_loaded"] is True and obj["loaded"] is False,
+       "it says what was", obj)
+    obj = parsed("unload --json of what is not loaded", ferryctl("unload", "--json", fake="away"))
+    ok(obj["was_loaded"] is False and obj["loaded"] is False, "it was not", obj)
+    r = ferryctl("unload", "--json")
+    ok(r.returncode == ERROR and not r.stdout and "stays loaded" in r.stderr,
+       "unload --json that is refused prints no object", r)
 
 
 def migrate(what, code, script, *args, out=(), outcome=None, refuse=None, vm="running", err=()):
@@ -301,6 +318,16 @@ def migrating():
                    "downtime_ms": 20, "verify": True, "peer_timeout_ms": 2000,
                    "inflight_bytes": 1 << 20} and len(vmm.fds) == 4,
        "it asks the VMM for what was asked for, with four sockets", request)
+    for how, asked in ((("--throttle", "auto", "--throttle-floor", "4096"),
+                        {"throttle": "auto", "throttle_floor": 4096}),
+                       (("--throttle", "never"), {"throttle": "never"}),
+                       (("--final-bandwidth", "same"), {"final_bandwidth": "same"}),
+                       (("--final-bandwidth", "80Mbit"), {"final_bandwidth": 10000000}),
+                       (("--throttle", "20000"), {"throttle": 20000})):
+        vmm = migrate(f"migrate: {' '.join(how)}", OK, moved, *how, "--json", outcome="moved")
+        request = next(q for q in vmm.requests if q["cmd"] == "migrate")
+        ok(request == {"cmd": "migrate", "data_channels": 2, **asked}, "the VMM is told",
+           request)
     vmm = migrate("migrate: nothing asked for", OK, moved, "--json", outcome="moved")
     request = next(q for q in vmm.requests if q["cmd"] == "migrate")
     ok(request == {"cmd": "migrate", "data_channels": 2} and len(vmm.fds) == 3,
@@ -362,6 +389,55 @@ def channel(token, index, channels):
     return struct.pack("<4sHHII", b"FrY1", 3, 0, len(body), 0) + body
 
 
+def rdma(pinned, asked, scheme="rdma", port_there=4711):
+    """
+    Both ends hand one socket over, or, with rdma+tcp, one more for each channel, and say
+    what the VMM's session is to do. @port_there 0: the sink goes on by TCP.
+    """
+    sockets = 1 if scheme == "rdma" else 4
+    with tempfile.TemporaryDirectory() as tmp:
+        sink = FakeVmm(os.path.join(tmp, "sink"), vm="incoming", script=[
+            step("incoming", LIVE, role=1), step("running", DONE, role=1)])
+        source = FakeVmm(os.path.join(tmp, "source"), script=[
+            step("running", LIVE), step("gone", DONE)])
+        probe, port = listener()
+        probe.close()
+        receive = subprocess.Popen(
+            [FERRYCTL, "receive", sink.path, f"{scheme}:127.0.0.1:{port}", "--json", *pinned],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        receive.stderr.readline()
+        move = subprocess.Popen(
+            [FERRYCTL, "migrate", source.path, f"{scheme}:127.0.0.1:{port}", "--channels", "3"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        sink_begun = sink.begun.wait(TIMEOUT)
+        too_early = source.begun.wait(0.3)
+        got = socket.socket(fileno=os.dup(sink.fds[0]))
+        words = b"" if port_there else b"no device"
+        got.sendall(struct.pack("<4sHHHHI", b"FrR1", 1, port_there, len(words), bool(words), 0)
+                    + words)
+        out = (*move.communicate(timeout=TIMEOUT), *receive.communicate(timeout=TIMEOUT))
+        ok(sink_begun and not too_early and move.returncode == OK and receive.returncode == OK,
+           f"{scheme}: a guest moves", out)
+        ok(("goes on by TCP: no device" in out[1]) != bool(port_there),
+           f"{scheme}: whether it goes on by TCP", out)
+        for vmm, cmd, number, more in ((sink, "receive", port, asked),
+                                       (source, "migrate", port_there, {})):
+            request = next((q for q in vmm.requests if q["cmd"] == cmd), None)
+            how = {"rdma": number} if number else {}
+            ok(request == {"cmd": cmd, "data_channels": 3, **how, **more}
+               and len(vmm.fds) == sockets, f"{scheme}: what {cmd} asks for, with its sockets",
+               request)
+        got.setblocking(False)
+        try:
+            left = got.recv(100)
+        except BlockingIOError:
+            left = b""
+        ok(left == b"", f"{scheme}: nothing is left for the module that is not its own", left)
+        got.close()
+        sink.close()
+        source.close()
+
+
 def receiving():
     with tempfile.TemporaryDirectory() as tmp:
         vmm = FakeVmm(os.path.join(tmp, "ctl"), vm="incoming", script=[
@@ -379,7 +455,7 @@ def receiving():
                 conns.append(socket.create_connection(("127.0.0.1", port), TIMEOUT))
                 conns[-1].sendall(message)
             out, err = p.communicate(timeout=TIMEOUT)
-        result = json.loads(out) if out else {}
+        result = ctl.objects(out)[0] if out else {}
         ok("listening" in line and p.returncode == OK and result.get("outcome") == "moved",
            "receive: a guest comes", f"{p.returncode}\n{out}\n{err}")
         got = [socket.socket(fileno=os.dup(fd)) for fd in vmm.fds]
@@ -389,6 +465,11 @@ def receiving():
         for s in got + conns:
             s.close()
         vmm.close()
+    for pinned, asked in (((), {}), (("--max-pinned", "64M"), {"max_pinned": 64 << 20}),
+                          (("--max-pinned", "all"), {"max_pinned": "all"})):
+        rdma(pinned, asked)
+    rdma((), {}, "rdma+tcp")
+    rdma((), {}, "rdma+tcp", 0)
     with tempfile.TemporaryDirectory() as tmp:
         vmm = FakeVmm(os.path.join(tmp, "ctl"), vm="incoming")
         r = ferryctl("receive", vmm.path, "tcp:127.0.0.1:0", "--timeout", "100ms", fake=None)
@@ -404,11 +485,8 @@ def receiving():
 
 
 def main():
-    for test in (usage, without_module, sessions, changes, watching, migrating, interrupted,
-                 receiving):
-        test()
-    print(f"1..{count}")
-    return 1 if failed else 0
+    return ctl.done((usage, without_module, sessions, unloads, changes, hosts, watching, migrating,
+                     interrupted, receiving))
 
 
 sys.exit(main())

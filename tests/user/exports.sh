@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The shared library, its header and what pkg-config tells of it agree: an
+# The shared library, its headers and what pkg-config tells of it agree: an
 # installed copy is used the way a VMM's build would.
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -12,17 +12,24 @@ trap 'rm -rf "$root"' EXIT
 make -s -C "$top/userspace" install BUILD="$BUILD" PREFIX=/usr DESTDIR="$root" > "$root/log" 2>&1
 check $? "make install"
 
-# The names of functions in the header are those that the library exports.
-sed -e 's|/\*.*\*/||' -e '/^\/\*/,/\*\//d' "$root/usr/include/ferry.h" | grep -v typedef |
+# Whoever makes packages reads where things go.
+version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")
+find "$root/usr" ! -type d | sed -e "s,^$root,," -e "s,$version\$,VERSION," | sort > "$root/files"
+sed -n 's/^| `\(\/usr[^`]*\)`.* |$/\1/p' "$top/docs/packaging.md" | sort > "$root/told"
+diff "$root/told" "$root/files"
+check $? "docs/packaging.md tells of every file, and no other"
+
+# The names of functions in the headers are those that the library exports.
+sed -e 's|/\*.*\*/||' -e '/^\/\*/,/\*\//d' "$root"/usr/include/ferry*.h | grep -v typedef |
 	grep -oE '\bferry_[a-z_]+\(' | tr -d '(' | sort -u > "$root/declared"
 nm -D --defined-only "$root/usr/lib/libferry.so" |
 	sed -n 's/.* T \(ferry_[a-z_]*\)@.*/\1/p' | sort -u > "$root/exported"
 [ -s "$root/declared" ] && diff "$root/declared" "$root/exported"
-check $? "every function of the header is exported, and no other"
+check $? "every function of the headers is exported, and no other"
 nm -D --defined-only "$root/usr/lib/libferry.so" | grep ' T ' | grep -vq 'ferry_[a-z_]*@@LIBFERRY_'
 check $((! $?)) "every export has a version"
-readelf -d "$root/usr/lib/libferry.so" | grep -q 'SONAME.*libferry\.so\.0\]'
-check $? "the soname is libferry.so.0"
+readelf -d "$root/usr/lib/libferry.so" | grep -q 'SONAME.*libferry\.so\.1\]'
+check $? "the soname is libferry.so.1"
 readelf -d "$root/usr/lib/libferry.so" | grep NEEDED | grep -vqE 'lib(c|pthread)\.so|ld-linux'
 check $((! $?)) "it needs nothing but the C library"
 

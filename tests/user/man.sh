@@ -21,10 +21,11 @@ for page in $pages; do
 done
 
 ctl=$(text "$top/userspace/ferryctl/ferryctl.8")
-for cmd in status list watch stats set abort migrate receive check; do
+for cmd in status list watch stats set abort migrate receive estimate evacuate plot metrics check unload; do
 	echo "$ctl" | grep -q "ferryctl $cmd"
 	check $? "ferryctl(8) tells of $cmd"
-	for opt in $("$BUILD/user/ferryctl" "$cmd" --help | grep -oE '^ +--[a-z-]+'); do
+	for opt in $("$BUILD/user/ferryctl" "$cmd" --help | grep -oE '^ +(-., )?--[a-z-]+' |
+		     grep -oE -e '--[a-z-]+'); do
 		echo "$ctl" | grep -qF -e "$opt"
 		check $? "ferryctl(8) tells of $cmd's $opt"
 	done

@@ -78,6 +78,45 @@ static const struct row {
 	{ "1,5s", -EINVAL, 0 },
 };
 
+static const struct row final_bandwidths[] = {
+	{ "same", 0, UINT64_MAX },
+	{ "0", 0, 0 },
+	{ "1Gbit", 0, 125000000 },
+	{ "100M/s", 0, 100 << 20 },
+	{ "", -EINVAL, 0 },
+	{ "Same", -EINVAL, 0 },
+	{ "none", -EINVAL, 0 },
+	{ "-1", -EINVAL, 0 },
+};
+
+static const struct row throttles[] = {
+	{ "never", 0, 0 },
+	{ "auto", 0, UINT64_MAX },
+	{ "64", 0, 64 },
+	{ "20000", 0, 20000 },
+	{ "1", 0, 1 },
+	{ "4294967296", 0, 1ULL << 32 },
+	{ "4294967297", -ERANGE, 0 },
+	{ "18446744073709551615", -ERANGE, 0 },
+	{ "0", -ERANGE, 0 },
+	{ "000", -ERANGE, 0 },
+	{ "", -EINVAL, 0 },
+	{ "Auto", -EINVAL, 0 },
+	{ "auto ", -EINVAL, 0 },
+	{ "nevermore", -EINVAL, 0 },
+	{ "sometimes", -EINVAL, 0 },
+	{ "-1", -EINVAL, 0 },
+	{ "20k", -EINVAL, 0 },
+	{ "1.5", -EINVAL, 0 },
+}, page_rates[] = {
+	{ "1024", 0, 1024 },
+	{ "4294967296", 0, 1ULL << 32 },
+	{ "0", -ERANGE, 0 },
+	{ "never", -EINVAL, 0 },
+	{ "auto", -EINVAL, 0 },
+	{ "1K", -EINVAL, 0 },
+};
+
 static void run_rows(const char *what, int (*parse)(const char *, uint64_t *),
 		     const struct row *rows, size_t count)
 {
@@ -133,27 +172,42 @@ static void addresses(void)
 		{ "tcp::7000", true, -EINVAL, NULL, NULL },
 		{ "tcp:host:", true, -EINVAL, NULL, NULL },
 		{ "tcp:", false, -EINVAL, NULL, NULL },
+		{ "rdma:host2:7000", true, 0, "host2", "7000" },
+		{ "rdma:[2001:db8::1]:7000", true, 0, "2001:db8::1", "7000" },
+		{ "rdma:7000", false, 0, "", "7000" },
+		{ "rdma:7000", true, -EINVAL, NULL, NULL },
+		{ "rdma:", false, -EINVAL, NULL, NULL },
+		{ "rdma::7000", true, -EINVAL, NULL, NULL },
+		{ "rdma+tcp:host2:7000", true, 0, "host2", "7000" },
+		{ "rdma+tcp:7000", false, 0, "", "7000" },
+		{ "rdma+tcp:7000", true, -EINVAL, NULL, NULL },
+		{ "rdma+:host:7000", true, -EINVAL, NULL, NULL },
+		{ "rdmatcp:host:7000", true, -EINVAL, NULL, NULL },
+		{ "tcp+rdma:host:7000", true, -EINVAL, NULL, NULL },
+		{ "rdm:host:7000", true, -EINVAL, NULL, NULL },
 		{ "udp:host:7000", true, -EINVAL, NULL, NULL },
 		{ "host:7000", true, -EINVAL, NULL, NULL },
 		{ "", false, -EINVAL, NULL, NULL },
 	};
-	struct tcp_address addr;
+	struct address addr;
 	char name[400];
 	size_t i;
 	int ret;
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		memset(&addr, 'x', sizeof(addr));
-		ret = parse_tcp(rows[i].text, rows[i].need_host, &addr);
+		ret = parse_address(rows[i].text, rows[i].need_host, &addr);
 		ok(ret == rows[i].ret &&
 		   (ret ? addr.host[0] == 'x' : !strcmp(addr.host, rows[i].host) &&
-						!strcmp(addr.port, rows[i].port)),
+						!strcmp(addr.port, rows[i].port) &&
+						addr.rdma == (rows[i].text[0] == 'r') &&
+						addr.tcp == !!strstr(rows[i].text, "tcp")),
 		   "address '%s' gives %d", rows[i].text, ret);
 	}
 	snprintf(name, sizeof(name), "tcp:%0300d:7000", 1);
-	ok(parse_tcp(name, true, &addr) == -EINVAL, "a host name that does not fit");
+	ok(parse_address(name, true, &addr) == -EINVAL, "a host name that does not fit");
 	snprintf(name, sizeof(name), "tcp:a:%040d", 1);
-	ok(parse_tcp(name, true, &addr) == -EINVAL, "a port that does not fit");
+	ok(parse_address(name, true, &addr) == -EINVAL, "a port that does not fit");
 }
 
 int main(void)
@@ -161,6 +215,11 @@ int main(void)
 	run_rows("size", parse_size, sizes, sizeof(sizes) / sizeof(sizes[0]));
 	run_rows("duration", parse_duration, durations,
 		 sizeof(durations) / sizeof(durations[0]));
+	run_rows("throttle", parse_throttle, throttles, sizeof(throttles) / sizeof(throttles[0]));
+	run_rows("final bandwidth", parse_final_bandwidth, final_bandwidths,
+		 sizeof(final_bandwidths) / sizeof(final_bandwidths[0]));
+	run_rows("page rate", parse_page_rate, page_rates,
+		 sizeof(page_rates) / sizeof(page_rates[0]));
 	numbers();
 	addresses();
 	return tap_done();

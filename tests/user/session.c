@@ -245,6 +245,107 @@ static void errors(struct ferry_session *s)
 	   "names and ends of states");
 }
 
+/* Of session 42 there are two rings. */
+static int two_rings(unsigned long cmd, void *arg)
+{
+	struct kvm_ferry_ring_stats *r = arg;
+
+	if (cmd != KVM_FERRY_RING_STATS || r->size != sizeof(*r) || r->flags || r->__reserved ||
+	    r->out_waits)
+		return -EINVAL;
+	if (r->index > 1)
+		return -ENOENT;
+	r->out_ring_id = 10 + r->index;
+	r->out_waits = r->session_id;
+	return 0;
+}
+
+static void rings(struct ferry_session *s)
+{
+	struct kvm_ferry_ring_stats r;
+	struct ferry_device *dev;
+	unsigned int nr;
+
+	fake_module = two_rings;
+	memset(&r, 0xff, sizeof(r));
+	for (nr = 0; !ferry_session_ring_stats(s, nr, &r, sizeof(r)); nr++)
+		ok(r.out_ring_id == 10 + nr && !r.session_id, "ring %u of a session", nr);
+	ok(nr == 2 && ferry_session_ring_stats(s, 2, &r, sizeof(r)) == -ENOENT, "and there are no more");
+	if (ferry_device_open(&dev)) {
+		ok(false, "the device: %s", ferry_error());
+		return;
+	}
+	memset(&r, 0xff, sizeof(r));
+	ok(!ferry_device_ring_stats(dev, 42, 1, &r, sizeof(r)) && r.out_ring_id == 11 &&
+	   r.out_waits == 42, "an operator names the session");
+	ok(ferry_device_ring_stats(dev, 42, 2, &r, sizeof(r)) == -ENOENT, "and there are no more");
+	ferry_device_close(dev);
+}
+
+static int two_regions(unsigned long cmd, void *arg)
+{
+	struct kvm_ferry_region_stats *r = arg;
+
+	if (cmd != KVM_FERRY_REGION_STATS || r->size != sizeof(*r) || r->flags || r->out_pages)
+		return -EINVAL;
+	if (r->index > 1)
+		return -ENOENT;
+	r->out_region_id = 20 + r->index;
+	r->out_pages = 1 + r->session_id;
+	return 0;
+}
+
+static void regions(struct ferry_session *s)
+{
+	struct kvm_ferry_region_stats r;
+	struct ferry_device *dev;
+
+	fake_module = two_regions;
+	memset(&r, 0xff, sizeof(r));
+	ok(!ferry_session_region_stats(s, 1, &r, sizeof(r)) && r.out_region_id == 21 && r.out_pages == 1,
+	   "a region of a session");
+	ok(ferry_session_region_stats(s, 2, &r, sizeof(r)) == -ENOENT, "and there are no more");
+	if (ferry_device_open(&dev)) {
+		ok(false, "the device: %s", ferry_error());
+		return;
+	}
+	memset(&r, 0xff, sizeof(r));
+	ok(!ferry_device_region_stats(dev, 42, 0, &r, sizeof(r)) && r.out_region_id == 20 && r.out_pages == 43,
+	   "an operator names the session");
+	ferry_device_close(dev);
+}
+
+/* Two sessions have ended, the records 5 and 9 tell of them. */
+static int two_records(unsigned long cmd, void *arg)
+{
+	struct kvm_ferry_history *h = arg;
+
+	if (cmd != KVM_FERRY_HISTORY || h->size != sizeof(*h) || h->flags || h->out_number)
+		return -EINVAL;
+	if (h->after >= 9)
+		return -ENOENT;
+	h->out_number = h->after < 5 ? 5 : 9;
+	return 0;
+}
+
+static void history(void)
+{
+	struct kvm_ferry_history h;
+	struct ferry_device *dev;
+
+	fake_module = two_records;
+	if (ferry_device_open(&dev)) {
+		ok(false, "the device: %s", ferry_error());
+		return;
+	}
+	memset(&h, 0xff, sizeof(h));
+	ok(!ferry_device_history(dev, 0, &h, sizeof(h)) && h.out_number == 5, "the oldest record");
+	ok(!ferry_device_history(dev, h.out_number, &h, sizeof(h)) && h.out_number == 9 && h.after == 5,
+	   "the one behind it");
+	ok(ferry_device_history(dev, h.out_number, &h, sizeof(h)) == -ENOENT, "and there is no other");
+	ferry_device_close(dev);
+}
+
 int main(void)
 {
 	struct ferry_session *s = fake_session(KVM_FERRY_SOURCE);
@@ -259,6 +360,9 @@ int main(void)
 	receiving(s);
 	reporting(s);
 	errors(s);
+	rings(s);
+	regions(s);
+	history();
 	ferry_session_close(s);
 	return tap_done();
 }

@@ -87,17 +87,23 @@
 #define KVM_FERRY_MAX_RANGES		1024
 #define KVM_FERRY_MAX_STATE_BYTES	(256ULL << 20)
 #define KVM_FERRY_MAX_INFLIGHT_BYTES	(64ULL << 20)
+#define KVM_FERRY_HISTORY_RECORDS	64	/* so many are kept */
 
 enum {
 	/* on /dev/kvm_ferry */
 	KVM_FERRY_CMD_INFO = 0x00,
 	KVM_FERRY_CMD_CREATE = 0x01,
 	KVM_FERRY_CMD_LIST = 0x02,
+	KVM_FERRY_CMD_HOST_LIMITS = 0x09,
 	/* on both */
 	KVM_FERRY_CMD_REASON = 0x03,
 	KVM_FERRY_CMD_STATS = 0x04,
 	KVM_FERRY_CMD_LIMITS = 0x05,
 	KVM_FERRY_CMD_ABORT = 0x06,
+	KVM_FERRY_CMD_RING_STATS = 0x07,
+	KVM_FERRY_CMD_REGION_STATS = 0x08,
+	/* on /dev/kvm_ferry */
+	KVM_FERRY_CMD_HISTORY = 0x0a,
 	/* on a session: set-up */
 	KVM_FERRY_CMD_REGION_ADD = 0x10,
 	KVM_FERRY_CMD_SLOT_ADD = 0x11,
@@ -166,7 +172,8 @@ enum kvm_ferry_state {
 /**
  * enum kvm_ferry_dirty_source - what says which pages changed
  * @KVM_FERRY_DIRTY_RING: KVM's dirty rings, plus what the VMM reports
- * @KVM_FERRY_DIRTY_REPORT: only what the VMM reports
+ * @KVM_FERRY_DIRTY_REPORT: only what the VMM reports; and what a dirty source
+ *	finds that somebody else's module has brought, for experiments
  */
 enum kvm_ferry_dirty_source {
 	KVM_FERRY_DIRTY_RING = 0,
@@ -178,12 +185,16 @@ enum kvm_ferry_dirty_source {
  * @KVM_FERRY_TRANSPORT_TCP: a connected TCP socket, handed over by fd
  * @KVM_FERRY_TRANSPORT_LOOP: in memory, between two sessions of one host and
  *	one user; for tests and for measuring what a network costs
- * @KVM_FERRY_TRANSPORT_RDMA: reserved for RDMA reliable connections
+ * @KVM_FERRY_TRANSPORT_RDMA: an RDMA reliable connection, for data channels;
+ *	by a module of its own, kvm_ferry_rdma, which loads when it is asked for
+ * @KVM_FERRY_TRANSPORT_OWN: one that somebody else's module brings, for
+ *	experiments: what it takes of struct kvm_ferry_channel_add is its own
  */
 enum kvm_ferry_transport {
 	KVM_FERRY_TRANSPORT_TCP = 0,
 	KVM_FERRY_TRANSPORT_LOOP = 1,
 	KVM_FERRY_TRANSPORT_RDMA = 2,
+	KVM_FERRY_TRANSPORT_OWN = 3,
 };
 
 /* Bits of @out_features: what this kernel's ferry can do. */
@@ -354,6 +365,35 @@ struct kvm_ferry_reason {
  * @out_digest: of all of memory: set by verify on both sides; 0: not taken
  * @out_bookkeeping_bytes: memory that the session's bitmaps take
  * @out_name: the session's name
+ * @out_pinned_bytes: sink: guest memory that is pinned for RDMA now
+ * @out_pinned_most_bytes: the most that it was
+ * @out_windows: windows of guest memory that were opened for RDMA
+ * @out_rdma_channels: data channels that go over RDMA: fewer than there were
+ *	added if some fell back to TCP
+ * @out_throttled_rings: source: vCPUs whose rate is limited now
+ * @out_throttle_rate: pages a second that each of these may dirty, on average;
+ *	0: none is limited
+ * @out_throttle_ns: time that vCPUs waited for that, all together. It is in
+ *	@out_ring_full_ns, too
+ * @out_expected_ram_ns: source: of @out_expected_downtime_ns: sending the pages that are
+ *	left, by @out_link_rate
+ * @out_expected_trips_ns: source: of it: three round trips, each as the shortest took so
+ *	far that had hardly anything before it
+ * @out_expected_fixed_ns: source: of it: emptying the rings, as it took last. Verify is
+ *	not in it: who asks for it pays for it beside the downtime limit
+ * @out_expected_state_ns: source: of it: the VMM's state: @state_time_ns of
+ *	KVM_FERRY_LIMITS
+ * @out_predicted_downtime_ns: source: @out_expected_downtime_ns when FINAL was called; ~0:
+ *	it was not yet, or nothing was known
+ * @out_downtime_ram_ns: source: of @out_downtime_ns: from FINAL until the sink has all of
+ *	memory, with verify
+ * @out_downtime_state_ns: source: of it: from there until the sink's VMM is ready
+ * @out_downtime_commit_ns: source: of it: from there until the end
+ * @out_working_set: source: bytes of different pages that were written in the last 10
+ *	seconds that are over, or so far in those that run, if that is more. An estimate:
+ *	one page in eight is looked at
+ * @out_stalled_passes: source: passes in a row that ended with hardly fewer pages left
+ *	than the one before: from 2 on they do not shrink any more
  */
 struct kvm_ferry_stats {
 	__u32 size;
@@ -395,6 +435,23 @@ struct kvm_ferry_stats {
 	__aligned_u64 out_digest;
 	__aligned_u64 out_bookkeeping_bytes;
 	__u8 out_name[KVM_FERRY_NAME_LEN];
+	__aligned_u64 out_pinned_bytes;
+	__aligned_u64 out_pinned_most_bytes;
+	__aligned_u64 out_windows;
+	__aligned_u64 out_rdma_channels;
+	__aligned_u64 out_throttled_rings;
+	__aligned_u64 out_throttle_rate;
+	__aligned_u64 out_throttle_ns;
+	__aligned_u64 out_expected_ram_ns;
+	__aligned_u64 out_expected_trips_ns;
+	__aligned_u64 out_expected_fixed_ns;
+	__aligned_u64 out_expected_state_ns;
+	__aligned_u64 out_predicted_downtime_ns;
+	__aligned_u64 out_downtime_ram_ns;
+	__aligned_u64 out_downtime_state_ns;
+	__aligned_u64 out_downtime_commit_ns;
+	__aligned_u64 out_working_set;
+	__aligned_u64 out_stalled_passes;
 };
 #define KVM_FERRY_STATS _IO(KVM_FERRY_TYPE, KVM_FERRY_CMD_STATS)
 
@@ -417,6 +474,32 @@ struct kvm_ferry_stats {
  *	refuse to commit on a difference. Only before START (EBUSY), only at
  *	the source (ENOTTY). Default 0
  * @__reserved: must be 0
+ * @max_pinned: bytes of guest memory that all RDMA channels together may have
+ *	pinned; only what arrives is. At least 4 MiB (1,024 pages) for each of
+ *	them. KVM_FERRY_PINNED_ALL: all regions, pinned ahead whether it arrives
+ *	or not. A VMM without CAP_IPC_LOCK gets no more than its RLIMIT_MEMLOCK
+ *	has room for. Only before START (EBUSY), only at the sink (ENOTTY).
+ *	Default 256 MiB
+ * @throttle: whether vCPUs that dirty memory too fast wait in KVM_FERRY_RING_WAIT:
+ *	KVM_FERRY_THROTTLE_NEVER, the default; KVM_FERRY_THROTTLE_AUTO: once passes
+ *	do not shrink any more, those that dirty most, as long as it takes;
+ *	otherwise the pages a second that each vCPU may dirty, 64 to 2^32. A vCPU
+ *	waits when its ring is full, and 500 ms at the most, so what a ring holds
+ *	bounds it: with rings of more entries than the link carries pages in that
+ *	time AUTO does less. Only at a source with rings (ENOTTY)
+ * @throttle_floor: pages a second that AUTO leaves each vCPU, 64 to 2^32; 0, the
+ *	default: an eighth of what the link carries, shared by all vCPUs, but no less
+ *	than 64 and no more than 1024
+ * @state_time_ns: what the VMM needs, while the guest is paused, for its own state between
+ *	FINAL and being ready at the sink: sending and loading it. It is a part of the
+ *	predicted downtime. Up to 2000 s. Default 0. Only at the source (ENOTTY)
+ * @final_bandwidth: what takes the place of @max_bandwidth from FINAL on, for
+ *	senders that wait already, too: while the guest is paused its downtime may
+ *	matter more. KVM_FERRY_BANDWIDTH_SAME, the default: @max_bandwidth holds
+ *	on; 0: no limit; otherwise 65536 to 2^50. Only at the source (ENOTTY)
+ *
+ * Below both there is the limit that all sources of a host share: see struct
+ * kvm_ferry_host_limits.
  */
 struct kvm_ferry_limits {
 	__u32 size;
@@ -428,13 +511,61 @@ struct kvm_ferry_limits {
 	__aligned_u64 peer_timeout_ns;
 	__u32 verify;
 	__u32 __reserved;
+	__aligned_u64 max_pinned;
+	__aligned_u64 throttle;
+	__aligned_u64 throttle_floor;
+	__aligned_u64 state_time_ns;
+	__aligned_u64 final_bandwidth;
 };
+#define KVM_FERRY_PINNED_ALL		(~0ULL)
+#define KVM_FERRY_BANDWIDTH_SAME	(~0ULL)
+#define KVM_FERRY_THROTTLE_NEVER	0ULL
+#define KVM_FERRY_THROTTLE_AUTO		(~0ULL)
 #define KVM_FERRY_LIMIT_BANDWIDTH	(1U << 0)
 #define KVM_FERRY_LIMIT_DOWNTIME	(1U << 1)
 #define KVM_FERRY_LIMIT_INFLIGHT	(1U << 2)
 #define KVM_FERRY_LIMIT_PEER_TIMEOUT	(1U << 3)
 #define KVM_FERRY_LIMIT_VERIFY		(1U << 4)
+#define KVM_FERRY_LIMIT_PINNED		(1U << 5)
+#define KVM_FERRY_LIMIT_THROTTLE	(1U << 6)
+#define KVM_FERRY_LIMIT_THROTTLE_FLOOR	(1U << 7)
+#define KVM_FERRY_LIMIT_STATE_TIME	(1U << 8)
+#define KVM_FERRY_LIMIT_FINAL_BANDWIDTH	(1U << 9)
 #define KVM_FERRY_LIMITS _IO(KVM_FERRY_TYPE, KVM_FERRY_CMD_LIMITS)
+
+/**
+ * struct kvm_ferry_host_limits - ioctl(KVM_FERRY_HOST_LIMITS), on /dev/kvm_ferry
+ * @size: sizeof(struct kvm_ferry_host_limits)
+ * @flags: KVM_FERRY_HOST_BANDWIDTH: set @max_bandwidth, which needs
+ *	CAP_SYS_ADMIN (EPERM). 0: only tell. All fields are filled in with what
+ *	holds afterwards
+ * @max_bandwidth: bytes a second on all data channels of all sources of this
+ *	host together; 0: no limit. 65536 to 2^50 otherwise. 0 when the module is
+ *	loaded
+ * @out_share: of it, bytes a second that a source gets now which has no lower
+ *	limit of its own; 0: there is no limit
+ * @out_sessions: sources that send now, or have within the last second
+ * @__reserved: must be 0
+ * @out_transferred: bytes that sources have sent on data channels since the
+ *	module was loaded, with headers, those of sessions that are gone, too
+ *
+ * Sources that have something to send get equal shares, however many channels
+ * they have. One that has less to send, or whose own limit is lower, leaves the
+ * rest to the others, at once. It holds from FINAL on, too, whatever the
+ * session's @final_bandwidth says: that is the VMM's to set, this the host's.
+ * It may change at any time. RDMA counts as well. A sink has no limit.
+ */
+struct kvm_ferry_host_limits {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 max_bandwidth;
+	__aligned_u64 out_share;
+	__u32 out_sessions;
+	__u32 __reserved;
+	__aligned_u64 out_transferred;
+};
+#define KVM_FERRY_HOST_BANDWIDTH	(1U << 0)
+#define KVM_FERRY_HOST_LIMITS _IO(KVM_FERRY_TYPE, KVM_FERRY_CMD_HOST_LIMITS)
 
 /**
  * struct kvm_ferry_abort - ioctl(KVM_FERRY_ABORT), on both kinds of fd
@@ -568,19 +699,36 @@ enum kvm_ferry_channel_kind {
  * @kind: enum kvm_ferry_channel_kind
  * @transport: enum kvm_ferry_transport
  * @fd: TCP: a connected socket. The session takes a reference: the VMM may
- *	close its fd, and must not read or write the socket. LOOP: -1
+ *	close its fd, and must not read or write the socket. LOOP: -1. RDMA: -1, or
+ *	such a socket, connected to the peer's of the same channel: what the
+ *	channel falls back to if it cannot be connected by RDMA (source), or the
+ *	peer shows the token there (sink). A channel that breaks later ends the session
  * @__reserved: must be 0
  * @key: LOOP: a number that both ends pass, unused by any other pair of
  *	channels; drawn at random, since any process of the same user that may
- *	open the device and knows it can be the peer. TCP: 0
+ *	open the device and knows it can be the peer. TCP, RDMA: 0
+ * @addr: RDMA: user pointer to a sockaddr_in or sockaddr_in6, in the caller's
+ *	network namespace. Sink: where it listens; it tells which device, too.
+ *	Port 0: any; the port is written back. Data channels of one session
+ *	that pass the same address and port share them. Source: where the
+ *	connection comes from, and so by which device
+ * @peer: RDMA, source: user pointer to the address and port that the sink
+ *	listens on
+ * @addr_len: bytes at @addr; 0: none, which only a source may say
+ * @peer_len: bytes at @peer; sink: 0
  *
- * Addresses, TLS handshake (kTLS in software is fine) and authentication are
- * the VMM's; the module speaks from the first byte after them.
+ * TCP: addresses, TLS handshake (kTLS in software is fine) and authentication are
+ * the VMM's; the module speaks from the first byte after them. RDMA: the sink
+ * listens from here on, the source connects when it is started, and shows the
+ * token that the control channel tells the sink. Only data channels can be RDMA.
+ * RDMA is not encrypted: use it on a network that is closed to others.
  *
  * Errors: EBADF; ENOTSOCK; EPROTONOSUPPORT not a TCP socket over IPv4 or
  * IPv6; ENOTCONN; EEXIST the socket, or a control channel, was added already,
  * to this or any other session; EOPNOTSUPP a transport that is not at hand, or
- * TLS with TLS_TX_ZEROCOPY_RO, which needs pages that do not change; ENOSPC.
+ * TLS with TLS_TX_ZEROCOPY_RO, which needs pages that do not change, or a control
+ * channel by RDMA; ENODEV, EADDRNOTAVAIL no RDMA device has @addr; EADDRINUSE;
+ * ENOSPC.
  */
 struct kvm_ferry_channel_add {
 	__u32 size;
@@ -590,13 +738,17 @@ struct kvm_ferry_channel_add {
 	__s32 fd;
 	__u32 __reserved;
 	__aligned_u64 key;
+	__aligned_u64 addr;
+	__aligned_u64 peer;
+	__u32 addr_len;
+	__u32 peer_len;
 };
 #define KVM_FERRY_CHANNEL_ADD _IO(KVM_FERRY_TYPE, KVM_FERRY_CMD_CHANNEL_ADD)
 
 /**
  * struct kvm_ferry_start - ioctl(KVM_FERRY_START)
  * @size: sizeof(struct kvm_ferry_start)
- * @flags: must be 0
+ * @flags: KVM_FERRY_START_MEASURE or 0
  *
  * Ends the set-up. At the source every memslot of the slot maps has
  * KVM_MEM_LOG_DIRTY_PAGES by now (and KVM_DIRTY_LOG_INITIALLY_SET was never
@@ -604,13 +756,22 @@ struct kvm_ferry_channel_add {
  * Returns at once: the two ends agree, and passes begin, in the background;
  * events tell.
  *
+ * With KVM_FERRY_START_MEASURE a source moves nothing: it watches how the guest
+ * dirties memory, for as long as it is wanted, and is LIVE as soon as its rings are
+ * reset. It has no channel, and no FINAL (EBUSY); ABORT, or closing it, ends
+ * it. @out_ram_remaining of KVM_FERRY_STATS is what the guest has dirtied since its
+ * window began, each page once: at first when it became LIVE, then with each
+ * KVM_FERRY_SYNC_WINDOW. A VM that is measured can be migrated by another session once
+ * this one has ended and its rings were handed back.
+ *
  * Errors: EINVAL no region, no control channel, no data channel, or (dirty
- * source ring) no ring.
+ * source ring) no ring; with KVM_FERRY_START_MEASURE: a channel; ENOTTY it is a sink.
  */
 struct kvm_ferry_start {
 	__u32 size;
 	__u32 flags;
 };
+#define KVM_FERRY_START_MEASURE	(1U << 0)
 #define KVM_FERRY_START _IO(KVM_FERRY_TYPE, KVM_FERRY_CMD_START)
 
 /* Bits of @out_events. Each is told once, and again when it comes anew. */
@@ -718,7 +879,9 @@ struct kvm_ferry_bitmap {
  * @__reserved: must be 0
  *
  * For a vCPU thread that left KVM_RUN with KVM_EXIT_DIRTY_RING_FULL: wakes the
- * harvester and sleeps until the ring has room. Returns 0 when KVM_RUN may be
+ * harvester and sleeps until the ring has room; and, of a vCPU that is held back
+ * (@throttle of KVM_FERRY_LIMITS), until what it has dirtied is allowed, for 500 ms
+ * at the most. Returns 0 when KVM_RUN may be
  * called again, EINTR at once on a signal, ESHUTDOWN at once when the session
  * has ended or ends: the ring is the VMM's again, take KVM_FERRY_RING_INDEX.
  */
@@ -731,15 +894,138 @@ struct kvm_ferry_ring_wait {
 #define KVM_FERRY_RING_WAIT _IO(KVM_FERRY_TYPE, KVM_FERRY_CMD_RING_WAIT)
 
 /**
+ * struct kvm_ferry_ring_stats - ioctl(KVM_FERRY_RING_STATS), on both kinds of fd
+ * @size: sizeof(struct kvm_ferry_ring_stats)
+ * @flags: must be 0
+ * @session_id: on a session fd: 0. On /dev/kvm_ferry: the session to read;
+ *	needs CAP_SYS_ADMIN
+ * @index: which ring, from 0, in ascending order of their ids; ENOENT: there are
+ *	no more
+ * @out_ring_id: its id
+ * @out_ring_entries: its size
+ * @__reserved: must be 0
+ * @out_dirty_pages: pages that its vCPU dirtied since it was added, each anew after
+ *	a reset
+ * @out_dirty_rate: pages a second that it dirtied of late while it did not wait:
+ *	what it would dirty if nothing held it
+ * @out_throttle_rate: pages a second that it may dirty; 0: as many as it likes
+ * @out_waits: in KVM_FERRY_RING_WAIT
+ * @out_wait_ns: time that it spent there, or has so far
+ * @out_throttle_ns: of that, to keep @out_throttle_rate
+ *
+ * A sink has no rings (ENOTTY).
+ */
+struct kvm_ferry_ring_stats {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 session_id;
+	__u32 index;
+	__u32 out_ring_id;
+	__u32 out_ring_entries;
+	__u32 __reserved;
+	__aligned_u64 out_dirty_pages;
+	__aligned_u64 out_dirty_rate;
+	__aligned_u64 out_throttle_rate;
+	__aligned_u64 out_waits;
+	__aligned_u64 out_wait_ns;
+	__aligned_u64 out_throttle_ns;
+};
+#define KVM_FERRY_RING_STATS _IO(KVM_FERRY_TYPE, KVM_FERRY_CMD_RING_STATS)
+
+/**
+ * struct kvm_ferry_region_stats - ioctl(KVM_FERRY_REGION_STATS), on both kinds of fd
+ * @size: sizeof(struct kvm_ferry_region_stats)
+ * @flags: must be 0
+ * @session_id: on a session fd: 0. On /dev/kvm_ferry: the session to read;
+ *	needs CAP_SYS_ADMIN
+ * @index: which region, from 0, in the order in which they were added; ENOENT: there are
+ *	no more
+ * @out_region_id: its id
+ * @out_pages: its length
+ * @out_dirty_pages: source: pages of it that became dirty since START, each pass's anew
+ * @out_dirty_rate: source: pages a second, of late
+ * @out_working_set: source: pages of it, as @out_working_set of KVM_FERRY_STATS
+ * @out_name: its name
+ *
+ * EBUSY before START: regions are still being added.
+ */
+struct kvm_ferry_region_stats {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 session_id;
+	__u32 index;
+	__u32 out_region_id;
+	__aligned_u64 out_pages;
+	__aligned_u64 out_dirty_pages;
+	__aligned_u64 out_dirty_rate;
+	__aligned_u64 out_working_set;
+	__u8 out_name[KVM_FERRY_NAME_LEN];
+};
+#define KVM_FERRY_REGION_STATS _IO(KVM_FERRY_TYPE, KVM_FERRY_CMD_REGION_STATS)
+
+/**
+ * struct kvm_ferry_history - ioctl(KVM_FERRY_HISTORY), on /dev/kvm_ferry
+ * @size: sizeof(struct kvm_ferry_history)
+ * @flags: must be 0
+ * @after: the @out_number of the record that was read last; 0: begin with the oldest
+ * @out_number: of this record: 1 for the first since the module was loaded, one more
+ *	for each. It is the next behind @after of those that are kept: a greater
+ *	distance than 1 is how many the caller has missed
+ * @out_session_id: the session's number, as KVM_FERRY_CREATE gave it
+ * @out_role: enum kvm_ferry_role
+ * @out_state: enum kvm_ferry_state: DONE, FAILED, ABORTED or IN_DOUBT
+ * @out_error: the errno that ended the session, positive; 0: none
+ * @out_owner_uid: effective user of the process that created it, as the caller's user
+ *	namespace has it (65534: it has no such user)
+ * @out_started_ns: when KVM_FERRY_START was called: wall-clock time, nanoseconds since
+ *	the beginning of 1970, UTC
+ * @out_total_time_ns: from then to its end
+ * @out_downtime_ns: as in KVM_FERRY_STATS; 0: FINAL was not reached
+ * @out_ram_transferred: bytes on data channels with headers
+ * @out_dirty_sync_count: passes begun
+ * @out_name: the session's name
+ * @out_reason: why it ended, a sentence, NUL-terminated; of one that is DONE what a
+ *	person should know of it, or empty
+ *
+ * What became of the sessions that have ended, the oldest first: the last
+ * KVM_FERRY_HISTORY_RECORDS of those that were started, as long as the module is
+ * loaded. A session is told of when its file is closed, mostly as soon as it has
+ * ended. ENOENT: there is none behind @after yet.
+ *
+ * Needs CAP_SYS_ADMIN (EPERM).
+ */
+struct kvm_ferry_history {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 after;
+	__aligned_u64 out_number;
+	__aligned_u64 out_session_id;
+	__u32 out_role;
+	__u32 out_state;
+	__u32 out_error;
+	__u32 out_owner_uid;
+	__aligned_u64 out_started_ns;
+	__aligned_u64 out_total_time_ns;
+	__aligned_u64 out_downtime_ns;
+	__aligned_u64 out_ram_transferred;
+	__aligned_u64 out_dirty_sync_count;
+	__u8 out_name[KVM_FERRY_NAME_LEN];
+	__u8 out_reason[KVM_FERRY_REASON_LEN];
+};
+#define KVM_FERRY_HISTORY _IO(KVM_FERRY_TYPE, KVM_FERRY_CMD_HISTORY)
+
+/**
  * struct kvm_ferry_ring_sync - ioctl(KVM_FERRY_RING_SYNC), source
  * @size: sizeof(struct kvm_ferry_ring_sync)
- * @flags: KVM_FERRY_SYNC_HARVEST or 0
+ * @flags: KVM_FERRY_SYNC_HARVEST, KVM_FERRY_SYNC_WINDOW or 0
  * @out_entries: entries that were harvested for this call
  *
  * Harvests and resets all rings, and returns when what they held when it was
  * called is published. With KVM_FERRY_SYNC_HARVEST it harvests only: a VMM that
  * is about to judge by out_ram_remaining knows all pages that are dirty then,
  * and the guest does not have to fault anew for those that it keeps writing.
+ * KVM_FERRY_SYNC_WINDOW is for a session that measures (EBUSY for others): it forgets what
+ * was dirty, and a new window begins. Both together: EINVAL.
  */
 struct kvm_ferry_ring_sync {
 	__u32 size;
@@ -747,6 +1033,7 @@ struct kvm_ferry_ring_sync {
 	__aligned_u64 out_entries;
 };
 #define KVM_FERRY_SYNC_HARVEST	(1U << 0)
+#define KVM_FERRY_SYNC_WINDOW	(1U << 1)
 #define KVM_FERRY_RING_SYNC _IO(KVM_FERRY_TYPE, KVM_FERRY_CMD_RING_SYNC)
 
 /**

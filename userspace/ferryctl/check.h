@@ -39,7 +39,10 @@ void check_module(struct check_list *list);
 void check_kvm(struct check_list *list);
 void check_hugepages(struct check_list *list);
 void check_network(struct check_list *list);
+void check_rdma(struct check_list *list);
 
+/* Whether modprobe would find it for this kernel. @name as in lsmod. */
+bool module_installed(const char *name);
 /* The first line of a small file without its newline; false if it cannot be read. */
 bool read_line(const char *path, char *buf, unsigned int room);
 

@@ -41,11 +41,11 @@ void check_kernel(struct check_list *list)
 		check_add(list, CHECK_OK, "kernel", NULL, "%s", uts.release);
 }
 
-/* Whether modprobe would find it: modules.dep names it for this kernel. */
-static bool module_installed(void)
+/* modules.dep names it. */
+bool module_installed(const char *name)
 {
 	struct utsname uts;
-	char path[256], *line = NULL;
+	char path[256], file[64], *line = NULL;
 	bool found = false;
 	size_t room = 0;
 	FILE *f;
@@ -53,11 +53,12 @@ static bool module_installed(void)
 	if (uname(&uts))
 		return false;
 	snprintf(path, sizeof(path), "/lib/modules/%s/modules.dep", uts.release);
+	snprintf(file, sizeof(file), "/%s.ko", name);
 	f = fopen(path, "re");
 	if (!f)
 		return false;
 	while (!found && getline(&line, &room, f) > 0)
-		found = strstr(line, "/kvm_ferry.ko");
+		found = strstr(line, file);
 	free(line);
 	fclose(f);
 	return found;
@@ -78,15 +79,28 @@ static void check_device(struct check_list *list)
 			  "same release", "%s", ferry_error());
 	else
 		check_add(list, CHECK_OK, "device", NULL,
-			  "%s: module %.*s, wire protocol %u to %u, transports%s%s%s, up to %u "
+			  "%s: module %.*s, wire protocol %u to %u, transports%s%s%s%s, up to %u "
 			  "data channels", KVM_FERRY_DEVICE, KVM_FERRY_NAME_LEN,
 			  (const char *)info.out_release, info.out_wire_version_min,
 			  info.out_wire_version,
 			  info.out_transports & 1 << KVM_FERRY_TRANSPORT_TCP ? " tcp" : "",
 			  info.out_transports & 1 << KVM_FERRY_TRANSPORT_LOOP ? " loop" : "",
 			  info.out_transports & 1 << KVM_FERRY_TRANSPORT_RDMA ? " rdma" : "",
+			  info.out_transports & 1 << KVM_FERRY_TRANSPORT_OWN ? " own" : "",
 			  info.out_max_data_channels);
 	ferry_device_close(dev);
+}
+
+/* Secure Boot locks the kernel down, and a parameter can make it as strict. */
+static bool wants_signatures(void)
+{
+	char line[64];
+
+	if (read_line("/sys/module/module/parameters/sig_enforce", line, sizeof(line)) &&
+	    line[0] == 'Y')
+		return true;
+	return read_line("/sys/kernel/security/lockdown", line, sizeof(line)) &&
+	       !strstr(line, "[none]");
 }
 
 void check_module(struct check_list *list)
@@ -94,14 +108,19 @@ void check_module(struct check_list *list)
 	if (!access("/sys/module/kvm_ferry", F_OK)) {
 		check_add(list, CHECK_OK, "module", NULL, "kvm_ferry is loaded");
 		check_device(list);
-	} else if (module_installed()) {
-		check_add(list, CHECK_WARN, "module", "run 'modprobe kvm_ferry'; to load it at "
+	} else if (module_installed("kvm_ferry")) {
+		check_add(list, CHECK_WARN, "module", wants_signatures() ? "run 'modprobe kvm_ferry'. "
+			  "This kernel loads signed modules only (Secure Boot): if it refuses, have "
+			  "the firmware trust the key that DKMS signs with: 'mokutil --import "
+			  "/var/lib/dkms/mok.pub', then reboot and confirm it" :
+			  "run 'modprobe kvm_ferry'; to load it at "
 			  "every boot: echo kvm_ferry > /etc/modules-load.d/kvm_ferry.conf",
 			  "kvm_ferry is installed for this kernel but not loaded");
 	} else {
 		check_add(list, CHECK_FAIL, "module", "build and install it for the running "
-			  "kernel: 'make dkms-install' (or 'make install') in kvm-ferry's source, "
-			  "with this kernel's headers installed; then 'modprobe kvm_ferry'",
+			  "kernel, with this kernel's headers installed: the package "
+			  "kvm-ferry-dkms, or 'make dkms-install' (or 'make install') in "
+			  "kvm-ferry's source; then 'modprobe kvm_ferry'",
 			  "kvm_ferry is neither loaded nor installed for this kernel");
 	}
 }

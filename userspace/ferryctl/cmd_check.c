@@ -10,8 +10,8 @@
 static const char help[] =
 	"Usage: ferryctl check [--json]\n\n"
 	"Look at what migrations with kvm_ferry need on this host: kernel, module,\n"
-	"device, KVM and its dirty rings, huge pages, network, memory limits. Says what\n"
-	"to change. Exits with 0 if the host is ready, 5 if it is not. Changes nothing.\n";
+	"device, KVM and its dirty rings, huge pages, network, RDMA, memory limits. Says\n"
+	"what to change. Exits with 0 if the host is ready, 5 if it is not. Changes nothing.\n";
 
 int cmd_check(int argc, char **argv)
 {
@@ -44,6 +44,7 @@ int cmd_check(int argc, char **argv)
 	check_kvm(&list);
 	check_hugepages(&list);
 	check_network(&list);
+	check_rdma(&list);
 	print->checks(&list);
 	return check_worst(&list) == CHECK_FAIL ? CTL_NOT_READY : CTL_OK;
 }

@@ -11,7 +11,7 @@
 #include "parse.h"
 #include "print.h"
 
-static int read_all(struct ferry_device *dev, struct session_view **views, size_t *count)
+int read_sessions(struct ferry_device *dev, struct session_view **views, size_t *count)
 {
 	struct session_view *array;
 	uint64_t *ids;
@@ -59,12 +59,58 @@ static int read_one(struct ferry_device *dev, const char *text, struct session_v
 		return CTL_ERROR;
 	}
 	ret = read_session(dev, id, *views);
-	if (ret) {
-		free(*views);
+	if (ret)
 		return session_failed(id, ret);
-	}
 	*count = 1;
 	return CTL_OK;
+}
+
+/* A source's rings, one by one: how many there are shows when there is none. */
+static int read_rings(struct ferry_device *dev, struct session_view *view)
+{
+	uint64_t id = view->stats.out_session_id;
+	struct kvm_ferry_ring_stats *rings;
+	size_t room = 0;
+	int ret;
+
+	for (;; view->nr_rings++) {
+		if (view->nr_rings == room) {
+			room = room ? 2 * room : 16;
+			rings = realloc(view->rings, room * sizeof(*rings));
+			if (!rings) {
+				complain("out of memory");
+				return CTL_ERROR;
+			}
+			view->rings = rings;
+		}
+		ret = ferry_device_ring_stats(dev, id, (uint32_t)view->nr_rings,
+					      &view->rings[view->nr_rings], sizeof(*rings));
+		if (ret)
+			break;
+	}
+	/* ENOTTY: a sink, or a module that tells of no rings. */
+	view->has_rings = ret == -ENOENT;
+	return ret == -ENOENT || ret == -ENOTTY ? CTL_OK : session_failed(id, ret);
+}
+
+/* EBUSY: it is not started yet. ENOTTY: a module that tells of none. */
+static int read_regions(struct ferry_device *dev, struct session_view *view)
+{
+	uint64_t id = view->stats.out_session_id;
+	int ret = 0;
+
+	view->regions = calloc(KVM_FERRY_MAX_REGIONS, sizeof(*view->regions));
+	if (!view->regions) {
+		complain("out of memory");
+		return CTL_ERROR;
+	}
+	while (!ret && view->nr_regions < KVM_FERRY_MAX_REGIONS) {
+		ret = ferry_device_region_stats(dev, id, (uint32_t)view->nr_regions,
+						&view->regions[view->nr_regions], sizeof(*view->regions));
+		view->nr_regions += !ret;
+	}
+	return !ret || ret == -ENOENT || ret == -EBUSY || ret == -ENOTTY ? CTL_OK :
+									   session_failed(id, ret);
 }
 
 typedef void (*show_fn)(const struct session_view *views, size_t count);
@@ -83,7 +129,7 @@ static int run(const char *cmd, int argc, char **argv, const char *help, const s
 	struct session_view *views = NULL;
 	struct ferry_device *dev;
 	bool json = false;
-	size_t count = 0;
+	size_t count = 0, i;
 	int c, max_args, ret;
 
 	opterr = 0;
@@ -109,11 +155,19 @@ static int run(const char *cmd, int argc, char **argv, const char *help, const s
 	if (optind < argc)
 		ret = read_one(dev, argv[optind], &views, &count, cmd);
 	else
-		ret = read_all(dev, &views, &count);
-	if (!ret) {
-		show[json](views, count);
-		free(views);
+		ret = read_sessions(dev, &views, &count);
+	for (i = 0; !ret && i < count && !strcmp(cmd, "stats"); i++) {
+		ret = read_rings(dev, &views[i]);
+		if (!ret)
+			ret = read_regions(dev, &views[i]);
 	}
+	if (!ret)
+		show[json](views, count);
+	for (i = 0; i < count; i++) {
+		free(views[i].rings);
+		free(views[i].regions);
+	}
+	free(views);
 	ferry_device_close(dev);
 	return ret;
 }
@@ -143,7 +197,8 @@ int cmd_stats(int argc, char **argv)
 	static const char help[] =
 		"Usage: ferryctl stats [ID] [--json]\n\n"
 		"Print every figure of one session or of all: a name and a plain number a\n"
-		"line; times in nanoseconds, sizes in bytes. kvm_ferry(4) explains them.\n";
+		"line; times in nanoseconds, sizes in bytes. Of a source follows a table of its\n"
+		"rings, which are its vCPUs. kvm_ferry(4) explains the names.\n";
 
 	return run("stats", argc, argv, help,
 		   (show_fn[2]) { print_text.stats, print_json.stats });

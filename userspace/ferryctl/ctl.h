@@ -19,6 +19,7 @@ enum {
 	CTL_NOT_MOVED = 6,	/* the migration failed; the source's guest is whole */
 	CTL_IN_DOUBT = 7,	/* nobody knows which side owns the guest */
 	CTL_UNKNOWN = 8,	/* the VMM or session went away before it told how it ended */
+	CTL_NOT_CHEAP = 9,	/* migrate --or-not: no cheap moment came; nothing was started */
 };
 
 /**
@@ -44,18 +45,35 @@ int cmd_set(int argc, char **argv);
 int cmd_abort(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
 int cmd_receive(int argc, char **argv);
+int cmd_estimate(int argc, char **argv);
+int cmd_evacuate(int argc, char **argv);
+int cmd_plot(int argc, char **argv);
+int cmd_metrics(int argc, char **argv);
+int cmd_unload(int argc, char **argv);
+int cmd_host(int argc, char **argv);
+int cmd_history(int argc, char **argv);
 
 /**
  * struct session_view - a session as it is shown
  * @stats: its figures
  * @limits: its limits, if @has_limits
  * @reason: why it failed, as far as that is known here; else ""
+ * @rings: what 'stats' has read of its vCPUs' rings, if @has_rings; the command's to free
+ * @nr_rings: of them
+ * @has_rings: it is a source, and its rings were read
+ * @regions: what 'stats' has read of its regions; the command's to free
+ * @nr_regions: of them
  */
 struct session_view {
 	struct kvm_ferry_stats stats;
 	struct kvm_ferry_limits limits;
 	bool has_limits;
 	char reason[KVM_FERRY_REASON_LEN];
+	struct kvm_ferry_ring_stats *rings;
+	size_t nr_rings;
+	bool has_rings;
+	struct kvm_ferry_region_stats *regions;
+	size_t nr_regions;
 };
 
 /* "ferryctl: <sentence>" to stderr. */
@@ -65,6 +83,8 @@ int usage_error(const char *cmd, const char *fmt, ...) __attribute__((format(pri
 
 /* Opens the device, or complains and returns an exit code. */
 int open_device(struct ferry_device **dev);
+/* Reads all sessions into a new array, or complains and returns an exit code. */
+int read_sessions(struct ferry_device *dev, struct session_view **views, size_t *count);
 /* Reads a session's figures and limits; 0 or a negative errno. */
 int read_session(struct ferry_device *dev, uint64_t id, struct session_view *view);
 /* Complains about ferry_error() of a failed call on a session; an exit code. */

@@ -17,6 +17,14 @@
 #define DRAW_MS		200	/* a terminal's line */
 #define LINE_MS		1000	/* a line each, without a terminal */
 
+#define DEFAULT_CHANNELS	2
+
+/* Windows of --when-cheap, and how long it looks. */
+#define CHEAP_NS	2000000000ULL
+#define CHEAP_MIN_NS	200000000ULL
+#define CHEAP_MAX_NS	600000000000ULL
+#define DEADLINE_MAX_NS	(7 * 86400 * 1000000000ULL)
+
 static volatile sig_atomic_t interrupts;
 
 static void on_interrupt(int sig)
@@ -55,7 +63,7 @@ static int parse_ms(const char *text, uint64_t *ms)
 	return 0;
 }
 
-static int parse_option(struct migrate_options *opt, int c, const char *cmd)
+int migrate_option(struct migrate_options *opt, int c, const char *cmd)
 {
 	uint64_t value;
 
@@ -72,6 +80,16 @@ static int parse_option(struct migrate_options *opt, int c, const char *cmd)
 					   optarg);
 		put_number(opt, "bandwidth", value);
 		return CTL_OK;
+	case 'B':
+		if (parse_final_bandwidth(optarg, &value))
+			return usage_error(cmd, "'%s' is not 'same', or a bandwidth such as 1Gbit or "
+					   "100M", optarg);
+		if (value == KVM_FERRY_BANDWIDTH_SAME)
+			json_object_object_add(opt->request, "final_bandwidth",
+					       json_object_new_string(optarg));
+		else
+			put_number(opt, "final_bandwidth", value);
+		return CTL_OK;
 	case 'd':
 		if (parse_ms(optarg, &value) || !value)
 			return usage_error(cmd, "'%s' is not a time of 1ms or more", optarg);
@@ -87,16 +105,61 @@ static int parse_option(struct migrate_options *opt, int c, const char *cmd)
 			return usage_error(cmd, "'%s' is not a size such as 4M", optarg);
 		put_number(opt, "inflight_bytes", value);
 		return CTL_OK;
+	case 'm':
+		if (!strcmp(optarg, "all")) {
+			json_object_object_add(opt->request, "max_pinned",
+					       json_object_new_string("all"));
+			return CTL_OK;
+		}
+		if (parse_size(optarg, &value) || !value || value > INT64_MAX)
+			return usage_error(cmd, "'%s' is not 'all', or a size such as 256M", optarg);
+		put_number(opt, "max_pinned", value);
+		return CTL_OK;
 	case 't':
 		if (parse_ms(optarg, &value))
 			return usage_error(cmd, "'%s' is not a time such as 30s", optarg);
 		opt->timeout_ms = (int)value;
 		return CTL_OK;
+	case 'T':
+		if (parse_throttle(optarg, &value))
+			return usage_error(cmd, "'%s' is not 'never', 'auto', or pages a second such "
+					   "as 20000", optarg);
+		if (value == KVM_FERRY_THROTTLE_NEVER || value == KVM_FERRY_THROTTLE_AUTO)
+			json_object_object_add(opt->request, "throttle",
+					       json_object_new_string(optarg));
+		else
+			put_number(opt, "throttle", value);
+		return CTL_OK;
+	case 'F':
+		if (!strcmp(optarg, "0"))
+			value = 0;
+		else if (parse_page_rate(optarg, &value))
+			return usage_error(cmd, "'%s' is not pages a second such as 1024", optarg);
+		put_number(opt, "throttle_floor", value);
+		return CTL_OK;
 	case 'v':
 		json_object_object_add(opt->request, "verify", json_object_new_boolean(true));
 		return CTL_OK;
+	case 'W':
+		opt->cheap_ns = CHEAP_NS;
+		if (optarg && (parse_duration(optarg, &opt->cheap_ns) ||
+			       opt->cheap_ns < CHEAP_MIN_NS || opt->cheap_ns > CHEAP_MAX_NS))
+			return usage_error(cmd, "'%s' is not a time from 200ms to 10min", optarg);
+		return CTL_OK;
+	case 'D':
+		if (parse_duration(optarg, &value) || !value || value > DEADLINE_MAX_NS)
+			return usage_error(cmd, "'%s' is not a time such as 600s, of 7 days at the most",
+					   optarg);
+		opt->deadline_ns = value;
+		return CTL_OK;
+	case 'N':
+		opt->or_not = true;
+		return CTL_OK;
 	case 'n':
 		opt->wait = false;
+		return CTL_OK;
+	case 'r':
+		opt->record_path = optarg;
 		return CTL_OK;
 	default:
 		opt->print = &print_json;
@@ -113,11 +176,19 @@ int migrate_options_parse(struct migrate_options *opt, int argc, char **argv, bo
 		{ "peer-timeout", required_argument, NULL, 'p' },
 		{ "timeout", required_argument, NULL, 't' },
 		{ "no-wait", no_argument, NULL, 'n' },
+		{ "record", required_argument, NULL, 'r' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "bandwidth", required_argument, NULL, 'b' },
+		{ "final-bandwidth", required_argument, NULL, 'B' },
 		{ "downtime", required_argument, NULL, 'd' },
+		{ "max-pinned", required_argument, NULL, 'm' },
+		{ "throttle", required_argument, NULL, 'T' },
+		{ "throttle-floor", required_argument, NULL, 'F' },
 		{ "verify", no_argument, NULL, 'v' },
+		{ "when-cheap", optional_argument, NULL, 'W' },
+		{ "deadline", required_argument, NULL, 'D' },
+		{ "or-not", no_argument, NULL, 'N' },
 		{ 0 },
 	};
 	int c, ret;
@@ -128,23 +199,32 @@ int migrate_options_parse(struct migrate_options *opt, int argc, char **argv, bo
 			fputs(help, stdout);
 			return -1;
 		}
-		/* Those are the source's to say. */
-		if (c == '?' || (receive && strchr("bdv", c)))
+		/* Some are the source's to say, others the sink's. */
+		if (c == '?' || strchr(receive ? "bBdvTFWDN" : "m", c))
 			return usage_error(argv[0], "'%s' is not understood", argv[optind - 1]);
-		ret = parse_option(opt, c, argv[0]);
+		ret = migrate_option(opt, c, argv[0]);
 		if (ret)
 			return ret;
 	}
 	if (argc - optind != 2)
-		return usage_error(argv[0], "give the VMM's control socket and a tcp: address");
+		return usage_error(argv[0], "give the VMM's control socket and a tcp:, rdma: or "
+				   "rdma+tcp: address");
+	if (!opt->cheap_ns != !opt->deadline_ns || (opt->or_not && !opt->cheap_ns))
+		return usage_error(argv[0], "--when-cheap needs a --deadline, and --deadline and --or-not "
+				   "need --when-cheap");
+	if (opt->deadline_ns < opt->cheap_ns)
+		return usage_error(argv[0], "the --deadline has to be as long as one window of --when-cheap, "
+				   "which is %s", human_time(opt->cheap_ns));
+	if (opt->record_path && !opt->wait)
+		return usage_error(argv[0], "with --no-wait there is nothing to record");
 	return CTL_OK;
 }
 
 /*
- * Whether it is over, and how. The VMM's word on its guest counts: it may still
- * have to take the consequence when its session has ended, or have closed it.
+ * The VMM's word on its guest counts: it may still have to take the consequence
+ * when its session has ended, or have closed it.
  */
-static bool is_over(const struct vmm_status *status, bool receive, enum outcome *outcome)
+bool migration_is_over(const struct vmm_status *status, bool receive, enum outcome *outcome)
 {
 	const struct kvm_ferry_stats *st = &status->session.stats;
 	bool here = !strcmp(status->vm, "running") || !strcmp(status->vm, "paused");
@@ -162,17 +242,14 @@ static bool is_over(const struct vmm_status *status, bool receive, enum outcome 
 
 static void cancel(struct vmm *vmm)
 {
-	struct json_object *request = json_object_new_object();
-
-	json_object_object_add(request, "cmd", json_object_new_string("cancel"));
 	fputc('\n', stderr);
-	if (vmm_call(vmm, request, NULL, 0, NULL))
+	if (vmm_order(vmm, "cancel"))
 		complain("cancel: %s", vmm->error);
 	else
 		complain("cancelling; interrupt again to stop following");
 }
 
-static uint64_t now_ms(void)
+uint64_t now_ms(void)
 {
 	struct timespec ts;
 
@@ -180,13 +257,36 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static int follow(struct vmm *vmm, const struct print_ops *print, bool receive)
+/* A reading, for whom it may concern. */
+static void show(const struct vmm_status *status, const struct migrate_options *opt,
+		 struct timeline *tl)
 {
-	uint64_t every = isatty(STDOUT_FILENO) ? DRAW_MS : LINE_MS, next = 0, now;
-	struct vmm_status status, last = { .has_session = false };
+	static const uint64_t every_ms[] = { LINE_MS, DRAW_MS };
+	struct session_view view = status->session;
+	static uint64_t next;
+	uint64_t now = now_ms();
+	unsigned int saw;
+
+	/* A VMM knows its name, and need not say it in every session. */
+	if (!view.stats.out_name[0])
+		snprintf((char *)view.stats.out_name, sizeof(view.stats.out_name), "%.*s",
+			 KVM_FERRY_NAME_LEN - 1, status->name);
+	saw = timeline_observe(tl, &view);
+	record_sample(opt->record, tl, saw);
+	/* Programs asked for the result. */
+	if (opt->print == &print_json || (now < next && !(saw & opt->print->shows)))
+		return;
+	opt->print->progress(tl, saw);
+	next = now + every_ms[isatty(STDOUT_FILENO)];
+}
+
+static int follow(struct vmm *vmm, const struct migrate_options *opt, bool receive)
+{
+	const struct print_ops *print = opt->print;
+	static struct timeline tl;
+	struct vmm_status status;
 	const struct session_view *view;
 	enum outcome outcome = OUTCOME_UNKNOWN;
-	uint32_t shown_state = UINT32_MAX;
 	const char *reason;
 	struct timespec nap;
 	bool cancelled = false;
@@ -198,16 +298,8 @@ static int follow(struct vmm *vmm, const struct print_ops *print, bool receive)
 		if (ret)
 			break;
 		if (status.has_session)
-			last = status;
-		view = &last.session;
-		now = now_ms();
-		if (print != &print_json && last.has_session &&
-		    (now >= next || view->stats.out_state != shown_state)) {
-			print->progress(view);
-			shown_state = view->stats.out_state;
-			next = now + every;
-		}
-		if (is_over(&status, receive, &outcome))
+			show(&status, opt, &tl);
+		if (migration_is_over(&status, receive, &outcome))
 			break;
 		if (interrupts_seen() && !cancelled) {
 			cancelled = true;
@@ -216,13 +308,13 @@ static int follow(struct vmm *vmm, const struct print_ops *print, bool receive)
 			break;
 		}
 		nap.tv_sec = 0;
-		nap.tv_nsec = 1000000L * (shown_state >= KVM_FERRY_STATE_FINAL &&
-					  shown_state != UINT32_MAX ? LOOK_END_MS : LOOK_MS);
+		nap.tv_nsec = 1000000L * (tl.any && tl.last.stats.out_state >=
+					  KVM_FERRY_STATE_FINAL ? LOOK_END_MS : LOOK_MS);
 		nanosleep(&nap, NULL);
 	}
 	print->progress_end();
 
-	view = last.has_session ? &last.session : NULL;
+	view = tl.any ? &tl.last : NULL;
 	if (ret && view && view->stats.out_state == KVM_FERRY_STATE_DONE) {
 		/* A VMM may leave once its guest has. */
 		outcome = OUTCOME_MOVED;
@@ -234,23 +326,47 @@ static int follow(struct vmm *vmm, const struct print_ops *print, bool receive)
 		reason = view->reason[0] ? view->reason :
 			 session_error_text(view->stats.out_error);
 	print->result(outcome, reason, view);
+	record_result(opt->record, outcome, reason, view);
 	return outcome_exit_code(outcome);
 }
 
-int hand_over_and_follow(struct vmm *vmm, const char *cmd, struct migrate_options *opt,
-			 struct ferry_sockets *socks)
+int connect_peer(struct ferry_sockets *socks, const struct address *addr,
+		 const struct migrate_options *opt)
+{
+	int (*connect)(struct ferry_sockets *out, const char *host, const char *port,
+		       unsigned int nr_data, int timeout_ms);
+
+	connect = !addr->rdma ? ferry_connect :
+		  addr->tcp ? ferry_connect_rdma_or_tcp : ferry_connect_rdma;
+	return connect(socks, addr->host, addr->port,
+		       opt->nr_channels ? opt->nr_channels : DEFAULT_CHANNELS, opt->timeout_ms);
+}
+
+int hand_over(struct vmm *vmm, const char *cmd, struct migrate_options *opt,
+	      struct ferry_sockets *socks)
 {
 	int fds[1 + KVM_FERRY_MAX_DATA_CHANNELS];
-	unsigned int nr = socks->nr_data;
+	/* Without sockets its session makes them, by RDMA. */
+	unsigned int nr = socks->data[0] < 0 ? 0 : socks->nr_data;
 	int ret;
 
 	fds[0] = socks->control;
 	memcpy(fds + 1, socks->data, nr * sizeof(fds[0]));
 	json_object_object_add(opt->request, "cmd", json_object_new_string(cmd));
-	put_number(opt, "data_channels", nr);
+	put_number(opt, "data_channels", socks->nr_data);
+	if (socks->rdma_port)
+		put_number(opt, "rdma", socks->rdma_port);
+	else
+		json_object_object_del(opt->request, "rdma");
 	ret = vmm_call(vmm, json_object_get(opt->request), fds, nr + 1, NULL);
 	ferry_sockets_close(socks);
-	if (ret) {
+	return ret;
+}
+
+int hand_over_and_follow(struct vmm *vmm, const char *cmd, struct migrate_options *opt,
+			 struct ferry_sockets *socks)
+{
+	if (hand_over(vmm, cmd, opt, socks)) {
 		complain("%s", vmm->error);
 		return CTL_ERROR;
 	}
@@ -258,5 +374,5 @@ int hand_over_and_follow(struct vmm *vmm, const char *cmd, struct migrate_option
 		opt->print->result(OUTCOME_STARTED, "", NULL);
 		return CTL_OK;
 	}
-	return follow(vmm, opt->print, !strcmp(cmd, "receive"));
+	return follow(vmm, opt, !strcmp(cmd, "receive"));
 }

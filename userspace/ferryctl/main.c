@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "history.h"
 
 static const struct command commands[] = {
 	{ "status", "[ID]", "show the sessions of this host (what bare ferryctl does)",
@@ -15,11 +16,19 @@ static const struct command commands[] = {
 	{ "list", "", "list the sessions, a line each", cmd_list },
 	{ "watch", "ID", "follow a session to its end", cmd_watch },
 	{ "stats", "[ID]", "all figures of a session, or of all", cmd_stats },
-	{ "set", "ID", "change a session's bandwidth or downtime limit", cmd_set },
+	{ "set", "ID", "change a session's limits: bandwidth, downtime, throttle", cmd_set },
+	{ "host", "", "show or set the bandwidth that all sources of this host share", cmd_host },
 	{ "abort", "ID", "end a session; the guest runs on at its source", cmd_abort },
-	{ "migrate", "SOCKET tcp:HOST:PORT", "move a VMM's guest to another host", cmd_migrate },
-	{ "receive", "SOCKET tcp:[ADDR:]PORT", "let a waiting VMM take a guest", cmd_receive },
+	{ "migrate", "SOCKET tcp|rdma|rdma+tcp:HOST:PORT", "move a VMM's guest to another host", cmd_migrate },
+	{ "receive", "SOCKET tcp|rdma|rdma+tcp:[ADDR:]PORT", "let a waiting VMM take a guest", cmd_receive },
+	{ "estimate", "SOCKET", "say how a VMM's guest would move, without moving it", cmd_estimate },
+	{ "evacuate", "--to ADDRESS SOCKET...", "move the guests of several VMMs, one after the other",
+	  cmd_evacuate },
+	{ "plot", "FILE", "draw a recorded migration's timeline", cmd_plot },
+	{ "history", "", "what became of the sessions that have ended, and why", cmd_history },
+	{ "metrics", "", "figures of all sessions for Prometheus", cmd_metrics },
 	{ "check", "", "is this host ready to migrate guests, and what to change", cmd_check },
+	{ "unload", "", "unload the module, or say which sessions use it", cmd_unload },
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -34,9 +43,9 @@ static void print_help(FILE *to)
 		char left[64];
 
 		snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].args);
-		fprintf(to, "  %-32s %s\n", left, commands[i].summary);
+		fprintf(to, "  %-35s %s\n", left, commands[i].summary);
 	}
-	fprintf(to, "\nEvery command takes --json and --help. ferryctl(8) has the details.\n");
+	fprintf(to, "\nEvery command takes --help, and --json all but metrics. ferryctl(8) has the details.\n");
 }
 
 void complain(const char *fmt, ...)
@@ -83,6 +92,7 @@ int open_device(struct ferry_device **dev)
 
 int read_session(struct ferry_device *dev, uint64_t id, struct session_view *view)
 {
+	struct kvm_ferry_history record;
 	int ret;
 
 	memset(view, 0, sizeof(*view));
@@ -92,6 +102,9 @@ int read_session(struct ferry_device *dev, uint64_t id, struct session_view *vie
 	view->stats.out_name[sizeof(view->stats.out_name) - 1] = 0;
 	/* It may be gone by now: then its figures are all there is. */
 	view->has_limits = !ferry_device_limits(dev, id, &view->limits, sizeof(view->limits));
+	/* Only its VMM may ask a session for its reason; the record of its end has it, too. */
+	if (view->stats.out_error && !history_find(dev, id, &record))
+		memcpy(view->reason, record.out_reason, sizeof(view->reason));
 	return 0;
 }
 

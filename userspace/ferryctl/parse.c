@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
+#include <linux/kvm_ferry.h>
 
 #include "parse.h"
 
@@ -117,6 +118,38 @@ int parse_number(const char *text, uint64_t max, uint64_t *out)
 	return 0;
 }
 
+int parse_page_rate(const char *text, uint64_t *out)
+{
+	uint64_t value;
+	int ret = parse_number(text, 1ULL << 32, &value);
+
+	/* How few are too few is the module's to say; 0 would be another word for never. */
+	if (!ret && !value)
+		ret = -ERANGE;
+	if (!ret)
+		*out = value;
+	return ret;
+}
+
+int parse_throttle(const char *text, uint64_t *out)
+{
+	if (!strcmp(text, "never"))
+		*out = KVM_FERRY_THROTTLE_NEVER;
+	else if (!strcmp(text, "auto"))
+		*out = KVM_FERRY_THROTTLE_AUTO;
+	else
+		return parse_page_rate(text, out);
+	return 0;
+}
+
+int parse_final_bandwidth(const char *text, uint64_t *out)
+{
+	if (strcmp(text, "same"))
+		return parse_size(text, out);
+	*out = KVM_FERRY_BANDWIDTH_SAME;
+	return 0;
+}
+
 static int copy(char *to, size_t room, const char *from, size_t len)
 {
 	if (!len || len >= room)
@@ -126,14 +159,28 @@ static int copy(char *to, size_t room, const char *from, size_t len)
 	return 0;
 }
 
-int parse_tcp(const char *text, bool need_host, struct tcp_address *out)
+int parse_address(const char *text, bool need_host, struct address *out)
 {
-	struct tcp_address addr = { .host = "" };
+	static const struct {
+		const char *prefix;
+		bool rdma, tcp;
+	} schemes[] = {
+		{ "tcp:", false, true }, { "rdma:", true, false }, { "rdma+tcp:", true, true },
+	};
+	struct address addr = { .rdma = false };
 	const char *port, *end;
+	size_t i;
 
-	if (strncmp(text, "tcp:", 4))
+	for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+		if (strncmp(text, schemes[i].prefix, strlen(schemes[i].prefix)))
+			continue;
+		addr.rdma = schemes[i].rdma;
+		addr.tcp = schemes[i].tcp;
+		text += strlen(schemes[i].prefix);
+		break;
+	}
+	if (!addr.rdma && !addr.tcp)
 		return -EINVAL;
-	text += 4;
 	if (*text == '[') {
 		end = strchr(++text, ']');
 		if (!end || end[1] != ':' || copy(addr.host, sizeof(addr.host), text, end - text))

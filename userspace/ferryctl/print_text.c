@@ -22,7 +22,9 @@ static const char *reason_of(const struct session_view *view)
 /* How much of memory the sink has, as far as the source can tell: 0 to 100. */
 static unsigned int percent(const struct kvm_ferry_stats *st)
 {
-	if (!st->out_ram_total || st->out_ram_remaining > st->out_ram_total)
+	/* Nothing is dirty before the start. */
+	if (!st->out_ram_total || st->out_ram_remaining > st->out_ram_total ||
+	    st->out_state == KVM_FERRY_STATE_SETUP)
 		return 0;
 	return (unsigned int)(100 * (double)(st->out_ram_total - st->out_ram_remaining) /
 			      (double)st->out_ram_total);
@@ -53,7 +55,8 @@ static void sessions(const struct session_view *views, size_t count)
 
 static void print_memory(const struct kvm_ferry_stats *st)
 {
-	printf("  memory      %s in all; %s pages travelled, %s were zero (%s of them %s)\n",
+	printf("  memory      %s in all; %s pages travelled, %s were zero,\n"
+	       "              %s of them %s\n",
 	       human_bytes(st->out_ram_total), human_count(st->out_ram_normal),
 	       human_count(st->out_ram_duplicate),
 	       human_count(st->out_role == KVM_FERRY_SINK ? st->out_ram_skipped_clear :
@@ -65,11 +68,33 @@ static void print_rings(const struct kvm_ferry_stats *st)
 {
 	if (st->out_role != KVM_FERRY_SOURCE || !st->out_ring_entries)
 		return;
-	printf("  rings       %s entries in %s resets; %s to harvest, %s to reset\n",
+	printf("  rings       %s entries in %s resets; harvest %s, reset %s\n",
 	       human_count(st->out_ring_entries), human_count(st->out_ring_resets),
 	       human_time(st->out_harvest_ns), human_time(st->out_reset_ns));
 	printf("              vCPUs met a full ring %s times, and waited %s\n",
 	       human_count(st->out_ring_full), human_time(st->out_ring_full_ns));
+	if (st->out_throttle_ns)
+		printf("              %s of that to be held back\n",
+		       human_time(st->out_throttle_ns));
+	if (timeline_throttled(st))
+		printf("  throttle    %s vCPU%s may dirty %s/s%s (%s pages)\n",
+		       human_count(st->out_throttled_rings), st->out_throttled_rings == 1 ? "" : "s",
+		       human_bytes(st->out_throttle_rate * KVM_FERRY_PAGE_SIZE),
+		       st->out_throttled_rings == 1 ? "" : " each",
+		       human_count(st->out_throttle_rate));
+}
+
+/* Who sends pins nothing for long: only a sink has figures of it. */
+static void print_rdma(const struct kvm_ferry_stats *st)
+{
+	if (!st->out_rdma_channels)
+		return;
+	printf("  RDMA        %s of %u data channels", human_count(st->out_rdma_channels),
+	       st->out_nr_channels);
+	if (st->out_role == KVM_FERRY_SINK)
+		printf("; %s windows, %s pinned, at most %s", human_count(st->out_windows),
+		       human_bytes(st->out_pinned_bytes), human_bytes(st->out_pinned_most_bytes));
+	putchar('\n');
 }
 
 static void print_limits(const struct kvm_ferry_limits *limits)
@@ -79,6 +104,33 @@ static void print_limits(const struct kvm_ferry_limits *limits)
 	       limits->max_bandwidth ? human_rate(limits->max_bandwidth) : "unlimited",
 	       human_time(limits->downtime_limit_ns), human_bytes(limits->inflight_bytes),
 	       human_time(limits->peer_timeout_ns), limits->verify ? "on" : "off");
+	if (limits->final_bandwidth != KVM_FERRY_BANDWIDTH_SAME)
+		printf("              bandwidth of the final pass %s\n",
+		       limits->final_bandwidth ? human_rate(limits->final_bandwidth) : "unlimited");
+	if (limits->state_time_ns)
+		printf("              the VMM's own state takes %s\n", human_time(limits->state_time_ns));
+	if (limits->throttle == KVM_FERRY_THROTTLE_AUTO && !limits->throttle_floor)
+		puts("              vCPUs are held back if passes do not shrink");
+	else if (limits->throttle == KVM_FERRY_THROTTLE_AUTO)
+		printf("              vCPUs are held back if passes do not shrink, to no less than\n"
+		       "              %s pages a second\n", human_count(limits->throttle_floor));
+	else if (limits->throttle != KVM_FERRY_THROTTLE_NEVER)
+		printf("              each vCPU may dirty %s pages a second\n",
+		       human_count(limits->throttle));
+	/* 0: a module that knows no such limit. */
+	if (limits->max_pinned == KVM_FERRY_PINNED_ALL)
+		puts("              all of memory pinned for RDMA");
+	else if (limits->max_pinned)
+		printf("              at most %s pinned for RDMA\n", human_bytes(limits->max_pinned));
+}
+
+static void print_downtime(const struct kvm_ferry_stats *st)
+{
+	printf("  downtime    memory %s, state %s, handing over %s", human_time(st->out_downtime_ram_ns),
+	       human_time(st->out_downtime_state_ns), human_time(st->out_downtime_commit_ns));
+	if (st->out_predicted_downtime_ns != UINT64_MAX && st->out_predicted_downtime_ns)
+		printf("; %s in all were expected", human_time(st->out_predicted_downtime_ns));
+	putchar('\n');
 }
 
 static void status_of(const struct session_view *view)
@@ -98,17 +150,23 @@ static void status_of(const struct session_view *view)
 	if (st->out_downtime_ns)
 		printf(", of it downtime %s", human_time(st->out_downtime_ns));
 	putchar('\n');
+	if (source && st->out_downtime_ns)
+		print_downtime(st);
 	print_memory(st);
 	printf("  link        %s %s over %u data channel%s%s%s\n",
 	       human_bytes(st->out_ram_transferred), source ? "sent" : "received",
 	       st->out_nr_channels, st->out_nr_channels == 1 ? "" : "s",
 	       source ? ", now " : "", source ? human_rate(st->out_link_rate) : "");
-	if (source && !ferry_state_ended(st->out_state)) {
+	print_rdma(st);
+	if (source && st->out_state != KVM_FERRY_STATE_SETUP && !ferry_state_ended(st->out_state)) {
 		printf("  left        %s (%u %% is there)\n", human_bytes(st->out_ram_remaining),
 		       percent(st));
 		printf("  dirty       %s/s; expected downtime %s\n",
 		       human_bytes(st->out_dirty_pages_rate * KVM_FERRY_PAGE_SIZE),
 		       human_time(st->out_expected_downtime_ns));
+		if (st->out_working_set)
+			printf("  writes      about %s of memory, again and again\n",
+			       human_bytes(st->out_working_set));
 	}
 	print_rings(st);
 	if (st->out_digest)
@@ -127,6 +185,39 @@ static void status(const struct session_view *views, size_t count)
 		if (i)
 			putchar('\n');
 		status_of(&views[i]);
+	}
+}
+
+static void print_region_table(const struct session_view *view)
+{
+	size_t i;
+
+	printf("%9s %14s %14s %14s %14s  %s\n", "region_id", "pages", "dirty_pages", "dirty_rate",
+	       "working_set", "name");
+	for (i = 0; i < view->nr_regions; i++) {
+		const struct kvm_ferry_region_stats *r = &view->regions[i];
+
+		printf("%9u %14llu %14llu %14llu %14llu  %.*s\n", r->out_region_id,
+		       (unsigned long long)r->out_pages, (unsigned long long)r->out_dirty_pages,
+		       (unsigned long long)r->out_dirty_rate, (unsigned long long)r->out_working_set,
+		       (int)sizeof(r->out_name), (const char *)r->out_name);
+	}
+}
+
+/* A row a ring, each column as wide as its name or the largest usual number. */
+static void print_ring_table(const struct session_view *view)
+{
+	const struct stats_field *f;
+	size_t i;
+
+	for (f = ring_fields; f < ring_fields + nr_ring_fields; f++)
+		printf("%*s", f == ring_fields ? 7 : 15, f->name);
+	putchar('\n');
+	for (i = 0; i < view->nr_rings; i++) {
+		for (f = ring_fields; f < ring_fields + nr_ring_fields; f++)
+			printf("%s%*llu", f == ring_fields ? "" : " ", f == ring_fields ? 7 : 14,
+			       (unsigned long long)ring_field(&view->rings[i], f));
+		putchar('\n');
 	}
 }
 
@@ -153,6 +244,10 @@ static void stats(const struct session_view *views, size_t count)
 				printf("%-20s %llu\n", f->name, (unsigned long long)value);
 			}
 		}
+		if (views[i].nr_regions)
+			print_region_table(&views[i]);
+		if (views[i].nr_rings)
+			print_ring_table(&views[i]);
 	}
 }
 
@@ -185,7 +280,24 @@ static void limits(uint64_t id, const struct kvm_ferry_limits *lim)
 	print_limits(lim);
 }
 
+static void host(const struct kvm_ferry_host_limits *lim)
+{
+	printf("bandwidth of all sources: %s\n",
+	       lim->max_bandwidth ? human_rate(lim->max_bandwidth) : "unlimited");
+	printf("sending now: %u session%s", lim->out_sessions, lim->out_sessions == 1 ? "" : "s");
+	if (lim->out_share)
+		printf("; one may send %s", human_rate(lim->out_share));
+	printf("\nsent so far: %s\n", human_bytes(lim->out_transferred));
+}
+
+static void unloaded(bool was)
+{
+	puts(was ? "kvm_ferry is unloaded." : "kvm_ferry is not loaded.");
+}
+
 /* --- progress: on a terminal a line that is written over, else a line each --- */
+
+#define WIDE 130	/* columns that the longest line needs */
 
 static struct {
 	bool terminal;
@@ -219,10 +331,12 @@ static void draw_bar(char *to, size_t room, unsigned int part)
 	to[i] = 0;
 }
 
-static void describe(const struct session_view *view, char *line, size_t room, bool bar)
+/* @columns: a terminal's, or 0: as long as it gets. */
+static void describe(const struct session_view *view, char *line, size_t room,
+		     unsigned int columns)
 {
 	const struct kvm_ferry_stats *st = &view->stats;
-	char drawn[32], head[48];
+	char drawn[32], head[48], held[80] = "";
 
 	if (st->out_role == KVM_FERRY_SINK) {
 		/* A sink's module measures no rate of the link: the source's does. */
@@ -233,32 +347,57 @@ static void describe(const struct session_view *view, char *line, size_t room, b
 			 human_count(st->out_ram_duplicate));
 		return;
 	}
+	if (columns && columns < WIDE && timeline_throttled(st)) {
+		/* Here, too, what decides when it ends: how much is left follows from that. */
+		snprintf(line, room, "%s pass %llu %3u %%  link %s  dirty %s/s  %s held to %s/s",
+			 ferry_state_name(st->out_state),
+			 (unsigned long long)st->out_dirty_sync_count, percent(st),
+			 human_rate(st->out_link_rate),
+			 human_bytes(st->out_dirty_pages_rate * KVM_FERRY_PAGE_SIZE),
+			 human_count(st->out_throttled_rings),
+			 human_bytes(st->out_throttle_rate * KVM_FERRY_PAGE_SIZE));
+		return;
+	}
+	if (timeline_throttled(st))
+		snprintf(held, sizeof(held), "  %s vCPU%s held to %s/s",
+			 human_count(st->out_throttled_rings), st->out_throttled_rings == 1 ? "" : "s",
+			 human_bytes(st->out_throttle_rate * KVM_FERRY_PAGE_SIZE));
 	snprintf(head, sizeof(head), "%-10s pass %llu", ferry_state_name(st->out_state),
 		 (unsigned long long)st->out_dirty_sync_count);
 	if (ferry_state_ended(st->out_state) || st->out_state > KVM_FERRY_STATE_LIVE) {
-		snprintf(line, room, "%s  sent %s  left %s  down for %s", head,
+		snprintf(line, room, "%s  sent %s  left %s%s%s", head,
 			 human_bytes(st->out_ram_transferred), human_bytes(st->out_ram_remaining),
-			 human_time(st->out_downtime_ns));
+			 st->out_downtime_ns ? "  down for " : "",
+			 st->out_downtime_ns ? human_time(st->out_downtime_ns) : "");
 		return;
 	}
 	draw_bar(drawn, sizeof(drawn), percent(st));
-	snprintf(line, room, "%s %s%s%s sent %s  left %s  dirty %s/s  link %s  downtime %s%s",
-		 head, bar ? "[" : "", bar ? drawn : "", bar ? "]" : "",
+	if (columns && columns < WIDE) {
+		/* What decides when it ends. */
+		snprintf(line, room, "%s %3u %%  left %s  link %s  dirty %s/s", head, percent(st),
+			 human_bytes(st->out_ram_remaining), human_rate(st->out_link_rate),
+			 human_bytes(st->out_dirty_pages_rate * KVM_FERRY_PAGE_SIZE));
+		return;
+	}
+	snprintf(line, room, "%s %s%s%s sent %s  left %s  dirty %s/s  link %s  downtime %s%s%s",
+		 head, columns ? "[" : "", columns ? drawn : "", columns ? "]" : "",
 		 human_bytes(st->out_ram_transferred), human_bytes(st->out_ram_remaining),
 		 human_bytes(st->out_dirty_pages_rate * KVM_FERRY_PAGE_SIZE),
 		 human_rate(st->out_link_rate),
 		 st->out_expected_downtime_ns == UINT64_MAX ? "" : "~",
-		 human_time(st->out_expected_downtime_ns));
+		 human_time(st->out_expected_downtime_ns), held);
 }
 
-static void progress(const struct session_view *view)
+static void progress(const struct timeline *tl, unsigned int saw)
 {
+	const struct session_view *view = &tl->last;
 	const struct kvm_ferry_stats *st = &view->stats;
 	struct winsize win = { .ws_col = 0 };
 	char line[256];
 
+	(void)saw;
 	if (!shown.terminal) {
-		describe(view, line, sizeof(line), false);
+		describe(view, line, sizeof(line), 0);
 		printf("%8.2f s  %s\n", st->out_total_time_ns / 1e9, line);
 		fflush(stdout);
 		return;
@@ -269,9 +408,9 @@ static void progress(const struct session_view *view)
 		putchar('\n');
 		shown.open = false;
 	}
-	describe(view, line, sizeof(line), true);
-	if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &win) && win.ws_col > 20 &&
-	    win.ws_col < sizeof(line))
+	ioctl(STDOUT_FILENO, TIOCGWINSZ, &win);
+	describe(view, line, sizeof(line), win.ws_col ? win.ws_col : WIDE);
+	if (win.ws_col > 20 && win.ws_col < sizeof(line))
 		line[win.ws_col - 1] = 0;
 	printf("\r%s\033[K", line);
 	fflush(stdout);
@@ -316,6 +455,7 @@ static void result(enum outcome outcome, const char *reason, const struct sessio
 	       human_bytes(st->out_ram_transferred), st->out_nr_channels,
 	       st->out_nr_channels == 1 ? "" : "s",
 	       human_rate(seconds > 0 ? (uint64_t)(st->out_ram_transferred / seconds) : 0));
+	print_rdma(st);
 	printf("  VMM state   %s\n", human_bytes(st->out_state_bytes));
 	print_rings(st);
 	if (st->out_digest)
@@ -330,6 +470,10 @@ const struct print_ops print_text = {
 	.stats = stats,
 	.checks = checks,
 	.limits = limits,
+	.host = host,
+	.unloaded = unloaded,
+	.history = print_history,
+	.shows = SAW_STATE,
 	.progress_begin = progress_begin,
 	.progress = progress,
 	.progress_end = progress_end,

@@ -156,18 +156,32 @@ static void get_text(struct json_object *obj, const char *key, char *to, size_t 
 		snprintf(to, room, "%s", json_object_get_string(item));
 }
 
+static struct json_object *order(const char *cmd)
+{
+	struct json_object *request = json_object_new_object();
+
+	json_object_object_add(request, "cmd", json_object_new_string(cmd));
+	return request;
+}
+
+int vmm_order(struct vmm *vmm, const char *cmd)
+{
+	return vmm_call(vmm, order(cmd), NULL, 0, NULL);
+}
+
 int vmm_status(struct vmm *vmm, struct vmm_status *status)
 {
-	struct json_object *request = json_object_new_object(), *reply, *item;
+	struct json_object *reply, *item;
 	int ret;
 
 	memset(status, 0, sizeof(*status));
-	json_object_object_add(request, "cmd", json_object_new_string("status"));
-	ret = vmm_call(vmm, request, NULL, 0, &reply);
+	ret = vmm_call(vmm, order("status"), NULL, 0, &reply);
 	if (ret)
 		return ret;
 	get_text(reply, "vm", status->vm, sizeof(status->vm));
 	get_text(reply, "name", status->name, sizeof(status->name));
+	if (json_object_object_get_ex(reply, "memory", &item))
+		status->memory = json_object_get_uint64(item);
 	if (json_object_object_get_ex(reply, "migrating", &item))
 		status->migrating = json_object_get_boolean(item);
 	if (json_object_object_get_ex(reply, "session", &item) &&

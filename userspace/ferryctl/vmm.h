@@ -21,6 +21,7 @@ struct vmm {
 struct vmm_status {
 	char vm[16];		/* "running", "paused", "incoming", "gone", "in-doubt" */
 	char name[64];
+	uint64_t memory;	/* bytes; 0: it does not say */
 	bool migrating;		/* busy with it, before, during or after the session */
 	bool has_session;
 	struct session_view session;
@@ -36,6 +37,8 @@ void vmm_close(struct vmm *vmm);
  */
 int vmm_call(struct vmm *vmm, struct json_object *request, const int *fds, unsigned int nr_fds,
 	     struct json_object **reply);
+/* A command that has no keys. */
+int vmm_order(struct vmm *vmm, const char *cmd);
 int vmm_status(struct vmm *vmm, struct vmm_status *status);
 
 #endif /* VMM_H */

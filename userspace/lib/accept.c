@@ -6,7 +6,8 @@
  * every index with the same token. Whoever can reach the port can fill the
  * table, so it is bounded, and the oldest connection that has not shown a right
  * first message makes room for a new one. Nothing is read from a socket: the
- * module needs every byte.
+ * module needs every byte. Offers of RDMA, and the sockets that may come with one,
+ * take their place; the module knows nothing of those, so they are read.
  */
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -20,17 +21,25 @@
 #include "internal.h"
 
 #define MAX_PENDING	64
-#define FIRST_NEED	40	/* header and CHANNEL, the shortest right first message */
+/* Header and CHANNEL, or an offer of RDMA: the shortest right first messages. */
+#define FIRST_NEED	FERRY_RDMA_OFFER_LEN
+
+/* What is taken. */
+#define BY_TCP	1
+#define BY_RDMA	2	/* offers; with BY_TCP also such with sockets to fall back to */
 
 struct pending {
 	int fd;
-	bool known;	/* @first holds */
+	bool known;	/* all below holds */
+	bool offer;	/* it is one, or a socket that belongs to one */
+	bool alone;	/* an offer that is all of its set */
 	struct ferry_first_message first;
 };
 
 struct acceptor {
 	int listen_fd;
 	unsigned int nr_data;	/* asked for; 0: any */
+	unsigned int by;
 	unsigned int count;
 	struct pending conns[MAX_PENDING];	/* oldest first */
 	char turned_away[256];	/* why the last one was */
@@ -93,11 +102,70 @@ static int accept_new(struct acceptor *a)
 	return 0;
 }
 
+static const char wrong_number[] =
+	"the peer has another number of data channels than was asked for";
+
+/* Why an offer that is right is not taken, NULL: it is. The peer is told. */
+static const char *offer_unwanted(const struct acceptor *a, const struct pending *p,
+				  const char **here)
+{
+	if (!(a->by & BY_RDMA)) {
+		*here = "the peer comes by RDMA: give it a tcp: address, or listen with rdma: here";
+		return "it listens with tcp: there, not with rdma:";
+	}
+	if (!(a->by & BY_TCP) && !p->alone) {
+		*here = "the peer comes by RDMA or TCP: give it an rdma: address, or listen with rdma+tcp: here";
+		return "it listens with rdma: there, not with rdma+tcp:";
+	}
+	if (a->nr_data && p->first.nr_data != a->nr_data) {
+		*here = wrong_number;
+		return wrong_number;
+	}
+	return NULL;
+}
+
+/* 0: @p holds, -EAGAIN: right so far, else why it is turned away. */
+static int understand(const struct acceptor *a, struct pending *p, const uint8_t *bytes,
+		      size_t length, const char **why)
+{
+	struct ferry_offer offer;
+	const char *words;
+	int ret;
+
+	ret = ferry_rdma_offer(bytes, length, &offer, why);
+	p->offer = ret != -ENOMSG;
+	if (p->offer) {
+		if (ret)
+			return ret;
+		p->first = offer.first;
+		p->alone = !offer.fallback;
+		words = offer_unwanted(a, p, why);
+		if (words)
+			ferry_rdma_refuse(p->fd, words);
+		return words ? -ENOMSG : 0;
+	}
+	if (!(a->by & BY_TCP)) {
+		*why = "the peer does not come by RDMA: give it an rdma: address, or listen with tcp: here";
+		return -ENOMSG;
+	}
+	ret = ferry_classify(bytes, length, &p->first, why);
+	if (!ret && a->nr_data && p->first.nr_data != a->nr_data) {
+		*why = wrong_number;
+		return -ENOMSG;
+	}
+	return ret;
+}
+
+static bool same_set(const struct pending *a, const struct pending *b)
+{
+	return a->offer == b->offer && a->first.nr_data == b->first.nr_data &&
+	       !memcmp(a->first.token, b->first.token, sizeof(a->first.token));
+}
+
 /* Returns NULL if the connection stays, else why it is turned away. */
 static const char *look(struct acceptor *a, struct pending *p, short revents)
 {
 	uint8_t bytes[FERRY_PEEK_LEN];
-	struct ferry_first_message first;
 	const char *why = "";
 	unsigned int i;
 	ssize_t got;
@@ -108,7 +176,7 @@ static const char *look(struct acceptor *a, struct pending *p, short revents)
 	got = recv(p->fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? NULL : strerror(errno);
-	ret = ferry_classify(bytes, got, &first, &why);
+	ret = understand(a, p, bytes, got, &why);
 	if (ret == -EAGAIN) {
 		if (revents & (POLLERR | POLLHUP | POLLRDHUP))
 			return "the peer closed before its first message was whole";
@@ -118,49 +186,66 @@ static const char *look(struct acceptor *a, struct pending *p, short revents)
 	}
 	if (ret)
 		return why;
-	if (a->nr_data && first.nr_data != a->nr_data)
-		return "the peer has another number of data channels than was asked for";
-	for (i = 0; i < a->count; i++)
-		if (a->conns[i].known && a->conns[i].first.kind == first.kind &&
-		    a->conns[i].first.index == first.index &&
-		    !memcmp(a->conns[i].first.token, first.token, sizeof(first.token)))
+	/* Offers that stand alone have no token, and are complete at once. */
+	for (i = 0; i < a->count && !p->alone; i++)
+		if (a->conns[i].known && a->conns[i].first.kind == p->first.kind &&
+		    a->conns[i].first.index == p->first.index && same_set(&a->conns[i], p))
 			return "the same channel came twice";
-	p->first = first;
 	p->known = true;
 	set_low_water(p->fd, 1);
 	return NULL;
 }
 
+/* What was peeked at; what follows is the module's. */
+static void read_offer(int fd)
+{
+	uint8_t bytes[FERRY_RDMA_OFFER_LEN];
+
+	recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+}
+
+/* The connections of @hello, if all are there. */
+static bool gather(struct acceptor *a, const struct pending *hello, struct ferry_sockets *out)
+{
+	unsigned int i, found = 0;
+
+	ferry_sockets_init(out);
+	for (i = 0; i < a->count && !hello->alone; i++) {
+		const struct pending *p = &a->conns[i];
+
+		if (!p->known || p->first.kind != KVM_FERRY_CHANNEL_DATA || !same_set(p, hello))
+			continue;
+		/* look() lets each index of a token in once. */
+		out->data[p->first.index] = p->fd;
+		found++;
+	}
+	if (!hello->alone && found < hello->first.nr_data)
+		return false;
+	out->control = hello->fd;
+	out->nr_data = hello->first.nr_data;
+	return true;
+}
+
 /* Moves a complete set to @out; returns whether there was one. */
 static bool take_set(struct acceptor *a, struct ferry_sockets *out)
 {
-	const struct ferry_first_message *hello;
-	unsigned int c, i, found;
-	struct pending *p;
+	const struct pending *hello;
+	unsigned int c, i;
 
 	for (c = 0; c < a->count; c++) {
-		if (!a->conns[c].known || a->conns[c].first.kind != KVM_FERRY_CHANNEL_CONTROL)
+		hello = &a->conns[c];
+		if (!hello->known || hello->first.kind != KVM_FERRY_CHANNEL_CONTROL ||
+		    !gather(a, hello, out))
 			continue;
-		hello = &a->conns[c].first;
-		found = 0;
-		for (i = 0; i < a->count; i++) {
-			p = &a->conns[i];
-			if (!p->known || p->first.kind != KVM_FERRY_CHANNEL_DATA ||
-			    p->first.nr_data != hello->nr_data ||
-			    memcmp(p->first.token, hello->token, sizeof(hello->token)))
-				continue;
-			/* look() lets each index of a token in once. */
-			out->data[p->first.index] = p->fd;
-			found++;
-		}
-		if (found < hello->nr_data)
-			continue;
-		out->control = a->conns[c].fd;
-		out->nr_data = hello->nr_data;
+		if (!hello->offer)
+			return true;
+		read_offer(out->control);
+		for (i = 0; i < out->nr_data && !hello->alone; i++)
+			read_offer(out->data[i]);
+		ferry_rdma_taken(out);
 		return true;
 	}
-	for (i = 0; i < KVM_FERRY_MAX_DATA_CHANNELS; i++)
-		out->data[i] = -1;
+	ferry_sockets_init(out);
 	return false;
 }
 
@@ -215,17 +300,15 @@ static int accept_set(struct acceptor *a, struct ferry_sockets *out,
 	}
 }
 
-int ferry_accept(struct ferry_sockets *out, int listen_fd, unsigned int nr_data, int timeout_ms)
+static int accept_migration(struct ferry_sockets *out, int listen_fd, unsigned int nr_data,
+			    int timeout_ms, unsigned int by)
 {
 	struct ferry_deadline deadline = ferry_deadline_in(timeout_ms);
 	struct acceptor *a;
 	unsigned int i;
 	int flags, ret;
 
-	out->control = -1;
-	out->nr_data = 0;
-	for (i = 0; i < KVM_FERRY_MAX_DATA_CHANNELS; i++)
-		out->data[i] = -1;
+	ferry_sockets_init(out);
 	if (nr_data > KVM_FERRY_MAX_DATA_CHANNELS)
 		return ferry_fail(EINVAL, "%u data channels: at most %u are possible", nr_data,
 				  KVM_FERRY_MAX_DATA_CHANNELS);
@@ -234,6 +317,7 @@ int ferry_accept(struct ferry_sockets *out, int listen_fd, unsigned int nr_data,
 		return ferry_fail(ENOMEM, "out of memory");
 	a->listen_fd = listen_fd;
 	a->nr_data = nr_data;
+	a->by = by;
 	/* A connection may be gone between poll() and accept(), which then waits. */
 	flags = fcntl(listen_fd, F_GETFL);
 	if (flags < 0 || fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK)) {
@@ -248,4 +332,21 @@ int ferry_accept(struct ferry_sockets *out, int listen_fd, unsigned int nr_data,
 out_free:
 	free(a);
 	return ret;
+}
+
+int ferry_accept(struct ferry_sockets *out, int listen_fd, unsigned int nr_data, int timeout_ms)
+{
+	return accept_migration(out, listen_fd, nr_data, timeout_ms, BY_TCP);
+}
+
+int ferry_accept_rdma(struct ferry_sockets *out, int listen_fd, unsigned int nr_data,
+		      int timeout_ms)
+{
+	return accept_migration(out, listen_fd, nr_data, timeout_ms, BY_RDMA);
+}
+
+int ferry_accept_rdma_or_tcp(struct ferry_sockets *out, int listen_fd, unsigned int nr_data,
+			     int timeout_ms)
+{
+	return accept_migration(out, listen_fd, nr_data, timeout_ms, BY_TCP | BY_RDMA);
 }

@@ -8,12 +8,13 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "internal.h"
 
-static void sockets_init(struct ferry_sockets *socks)
+void ferry_sockets_init(struct ferry_sockets *socks)
 {
 	unsigned int i;
 
@@ -21,6 +22,7 @@ static void sockets_init(struct ferry_sockets *socks)
 	for (i = 0; i < KVM_FERRY_MAX_DATA_CHANNELS; i++)
 		socks->data[i] = -1;
 	socks->nr_data = 0;
+	socks->rdma_port = 0;
 }
 
 void ferry_sockets_close(struct ferry_sockets *socks)
@@ -32,7 +34,7 @@ void ferry_sockets_close(struct ferry_sockets *socks)
 	for (i = 0; i < socks->nr_data; i++)
 		if (socks->data[i] >= 0)
 			close(socks->data[i]);
-	sockets_init(socks);
+	ferry_sockets_init(socks);
 }
 
 static int resolve(const char *host, const char *port, int flags, struct addrinfo **list)
@@ -93,44 +95,119 @@ err_close:
 	return -error;
 }
 
-int ferry_connect(struct ferry_sockets *out, const char *host, const char *port,
-		  unsigned int nr_data, int timeout_ms)
+/* The sentence for a connection that could not be made; closes those there are. */
+static int not_connected(struct ferry_sockets *out, int error, const char *host, const char *port)
 {
-	struct ferry_deadline deadline = ferry_deadline_in(timeout_ms);
+	ferry_sockets_close(out);
+	return ferry_fail(error, "connect to %s port %s: %s%s", host, port, strerror(error),
+			  error == ECONNREFUSED ? " (does the receiver listen there?)" : "");
+}
+
+/* The control connection, and where it led to: the others go there, too. */
+static int connect_control(struct ferry_sockets *out, const char *host, const char *port,
+			   unsigned int nr_data, struct ferry_deadline deadline,
+			   struct sockaddr_storage *to, socklen_t *to_len)
+{
 	struct addrinfo *list, *ai;
 	int fd = -EHOSTUNREACH, ret;
 
-	sockets_init(out);
+	ferry_sockets_init(out);
 	if (!nr_data || nr_data > KVM_FERRY_MAX_DATA_CHANNELS)
 		return ferry_fail(EINVAL, "%u data channels: 1 to %u are possible", nr_data,
 				  KVM_FERRY_MAX_DATA_CHANNELS);
 	ret = resolve(host, port, 0, &list);
 	if (ret)
 		return ret;
-	for (ai = list; ai; ai = ai->ai_next) {
+	for (ai = list; ai && fd < 0; ai = ai->ai_next) {
 		fd = connect_one(ai->ai_addr, ai->ai_addrlen, deadline);
-		if (fd >= 0)
-			break;
+		memcpy(to, ai->ai_addr, ai->ai_addrlen);
+		*to_len = ai->ai_addrlen;
 	}
+	freeaddrinfo(list);
 	if (fd < 0)
-		goto err_fail;
+		return not_connected(out, -fd, host, port);
 	out->control = fd;
-	/* The data connections go where the control connection went. */
-	while (out->nr_data < nr_data) {
-		fd = connect_one(ai->ai_addr, ai->ai_addrlen, deadline);
+	return 0;
+}
+
+/* The data connections; where they may come behind an offer, each says what it is. */
+static int connect_data(struct ferry_sockets *out, const char *host, const char *port,
+			unsigned int nr_data, struct ferry_deadline deadline,
+			const struct sockaddr_storage *to, socklen_t to_len, struct ferry_offer *offer)
+{
+	int fd, ret = 0;
+
+	while (!ret && out->nr_data < nr_data) {
+		fd = connect_one((struct sockaddr *)to, to_len, deadline);
 		if (fd < 0)
-			goto err_fail;
+			return not_connected(out, -fd, host, port);
+		if (offer) {
+			offer->first.kind = KVM_FERRY_CHANNEL_DATA;
+			offer->first.index = out->nr_data;
+			ret = ferry_rdma_say(fd, offer);
+		}
 		out->data[out->nr_data++] = fd;
 	}
-	freeaddrinfo(list);
-	return 0;
-
-err_fail:
-	freeaddrinfo(list);
-	ret = ferry_fail(-fd, "connect to %s port %s: %s%s", host, port, strerror(-fd),
-			 fd == -ECONNREFUSED ? " (does the receiver listen there?)" : "");
-	ferry_sockets_close(out);
 	return ret;
+}
+
+int ferry_connect(struct ferry_sockets *out, const char *host, const char *port,
+		  unsigned int nr_data, int timeout_ms)
+{
+	struct ferry_deadline deadline = ferry_deadline_in(timeout_ms);
+	struct sockaddr_storage to;
+	socklen_t to_len;
+	int ret;
+
+	ret = connect_control(out, host, port, nr_data, deadline, &to, &to_len);
+	return ret ?: connect_data(out, host, port, nr_data, deadline, &to, to_len, NULL);
+}
+
+static int connect_rdma(struct ferry_sockets *out, const char *host, const char *port,
+			unsigned int nr_data, int timeout_ms, bool fallback)
+{
+	struct ferry_deadline deadline = ferry_deadline_in(timeout_ms);
+	struct ferry_offer offer = {
+		.first = { .kind = KVM_FERRY_CHANNEL_CONTROL, .nr_data = nr_data },
+		.fallback = fallback,
+	};
+	struct sockaddr_storage to;
+	socklen_t to_len;
+	int ret;
+
+	ferry_sockets_init(out);
+	/* Nothing secret: it keeps migrations that come at once apart. */
+	if (fallback && getrandom(offer.first.token, sizeof(offer.first.token), 0) < 0)
+		return ferry_fail(errno, "random bytes: %s", strerror(errno));
+	ret = connect_control(out, host, port, nr_data, deadline, &to, &to_len);
+	if (ret)
+		return ret;
+	ret = ferry_rdma_say(out->control, &offer);
+	if (!ret && fallback)
+		ret = connect_data(out, host, port, nr_data, deadline, &to, to_len, &offer);
+	if (!ret)
+		ret = ferry_rdma_answer(out->control, fallback, deadline);
+	if (ret < 0) {
+		if (out->control >= 0)
+			ferry_fail(-ret, "%s port %s: %s", host, port, ferry_error());
+		ferry_sockets_close(out);
+		return ret;
+	}
+	out->rdma_port = ret;
+	out->nr_data = nr_data;
+	return 0;
+}
+
+int ferry_connect_rdma(struct ferry_sockets *out, const char *host, const char *port,
+		       unsigned int nr_data, int timeout_ms)
+{
+	return connect_rdma(out, host, port, nr_data, timeout_ms, false);
+}
+
+int ferry_connect_rdma_or_tcp(struct ferry_sockets *out, const char *host, const char *port,
+			      unsigned int nr_data, int timeout_ms)
+{
+	return connect_rdma(out, host, port, nr_data, timeout_ms, true);
 }
 
 int ferry_listen(const char *host, const char *port)

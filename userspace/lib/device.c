@@ -129,6 +129,35 @@ int ferry_device_stats(struct ferry_device *dev, uint64_t id, struct kvm_ferry_s
 	return ferry_command(dev->fd, KVM_FERRY_STATS, stats, "read the session's figures");
 }
 
+int ferry_device_ring_stats(struct ferry_device *dev, uint64_t id, uint32_t index,
+			    struct kvm_ferry_ring_stats *stats, size_t size)
+{
+	memset(stats, 0, size);
+	stats->size = size;
+	stats->session_id = id;
+	stats->index = index;
+	return ferry_command(dev->fd, KVM_FERRY_RING_STATS, stats, "read a ring's figures");
+}
+
+int ferry_device_region_stats(struct ferry_device *dev, uint64_t id, uint32_t index,
+			      struct kvm_ferry_region_stats *stats, size_t size)
+{
+	memset(stats, 0, size);
+	stats->size = size;
+	stats->session_id = id;
+	stats->index = index;
+	return ferry_command(dev->fd, KVM_FERRY_REGION_STATS, stats, "read a region's figures");
+}
+
+int ferry_device_history(struct ferry_device *dev, uint64_t after,
+			 struct kvm_ferry_history *record, size_t size)
+{
+	memset(record, 0, size);
+	record->size = size;
+	record->after = after;
+	return ferry_command(dev->fd, KVM_FERRY_HISTORY, record, "read what became of a session");
+}
+
 int ferry_device_limits(struct ferry_device *dev, uint64_t id, struct kvm_ferry_limits *limits,
 			size_t size)
 {
@@ -143,4 +172,12 @@ int ferry_device_abort(struct ferry_device *dev, uint64_t id)
 	struct kvm_ferry_abort abort = { .size = sizeof(abort), .session_id = id };
 
 	return ferry_command_restart(dev->fd, KVM_FERRY_ABORT, &abort, "abort the session");
+}
+
+int ferry_device_host_limits(struct ferry_device *dev, struct kvm_ferry_host_limits *limits,
+			     size_t size)
+{
+	limits->size = size;
+	limits->__reserved = 0;
+	return ferry_command(dev->fd, KVM_FERRY_HOST_LIMITS, limits, "set the host's limits");
 }

@@ -43,6 +43,7 @@ extern "C" {
  */
 
 struct ferry_device;	/* /dev/kvm_ferry, opened */
+struct sockaddr;
 struct ferry_session;	/* one migration of one VM on this host */
 struct ferry_ring;	/* one vCPU's dirty ring */
 
@@ -92,10 +93,34 @@ int ferry_device_list(struct ferry_device *dev, uint64_t **ids, size_t *count);
 /* An operator's commands on any session, by id. -ENOENT: no such session. */
 int ferry_device_stats(struct ferry_device *dev, uint64_t id, struct kvm_ferry_stats *stats,
 		       size_t size);
+/* Of its ring @index, from 0; -ENOENT also: there are no more rings. */
+int ferry_device_ring_stats(struct ferry_device *dev, uint64_t id, uint32_t index,
+			    struct kvm_ferry_ring_stats *stats, size_t size);
+/* Of its region @index, from 0; -ENOENT also: there are no more; -EBUSY: it is not started. */
+int ferry_device_region_stats(struct ferry_device *dev, uint64_t id, uint32_t index,
+			      struct kvm_ferry_region_stats *stats, size_t size);
 /* @limits->flags says which fields to set; 0: only read. */
 int ferry_device_limits(struct ferry_device *dev, uint64_t id, struct kvm_ferry_limits *limits,
 			size_t size);
 int ferry_device_abort(struct ferry_device *dev, uint64_t id);
+/*
+ * What all sources of this host share. @limits->flags says which fields to set, which
+ * needs CAP_SYS_ADMIN; 0: only read.
+ */
+int ferry_device_host_limits(struct ferry_device *dev, struct kvm_ferry_host_limits *limits,
+			     size_t size);
+
+/**
+ * ferry_device_history - what became of a session that has ended
+ * @dev: the device
+ * @after: out_number of the record that was read last; 0: begin with the oldest
+ * @record: filled in with the next one
+ * @size: of *@record
+ *
+ * Return: 0; -ENOENT: no other session has ended yet; -EPERM without CAP_SYS_ADMIN.
+ */
+int ferry_device_history(struct ferry_device *dev, uint64_t after,
+			 struct kvm_ferry_history *record, size_t size);
 
 /* --- sessions: set-up --------------------------------------------------- */
 
@@ -194,6 +219,8 @@ int ferry_session_wait_ring(struct ferry_session *s, uint32_t ring_id);
 int ferry_session_sync_rings(struct ferry_session *s, uint64_t *entries);
 /* Harvest them only: afterwards out_ram_remaining is up to date. Costs the guest nothing. */
 int ferry_session_harvest_rings(struct ferry_session *s, uint64_t *entries);
+/* Of a session that measures: forget what was dirty. The guest faults for it anew. */
+int ferry_session_begin_window(struct ferry_session *s);
 
 /**
  * ferry_session_add_socket - a channel over a connected TCP socket
@@ -206,15 +233,41 @@ int ferry_session_add_socket(struct ferry_session *s, enum kvm_ferry_channel_kin
 int ferry_session_add_loop(struct ferry_session *s, enum kvm_ferry_channel_kind kind,
 			   uint64_t key);
 
+/*
+ * A sink's data channel over RDMA: @addr is where the source will find it, and tells
+ * the RDMA device, too. Port 0 becomes the one that was found: pass it on for the
+ * others. @fallback: a socket as above, to be used if RDMA does not come about; or -1.
+ */
+int ferry_session_listen_rdma(struct ferry_session *s, struct sockaddr *addr, unsigned int len,
+			      int fallback);
+/*
+ * A source's; it connects when it is started, so @peer listens by then. @from: address,
+ * and so device, that it leaves by; NULL and 0: as the routes say.
+ */
+int ferry_session_connect_rdma(struct ferry_session *s, const struct sockaddr *peer,
+			       unsigned int peer_len, const struct sockaddr *from,
+			       unsigned int from_len, int fallback);
+
 /* KVM_FERRY_LIMITS: @limits->flags says what to set; all fields are filled in. */
 int ferry_session_limits(struct ferry_session *s, struct kvm_ferry_limits *limits, size_t size);
 
 /* End the set-up. Returns at once; events tell how it goes. */
 int ferry_session_start(struct ferry_session *s);
+/*
+ * Instead: a source without channels that only watches how the guest dirties memory, until
+ * it is aborted or closed. out_ram_remaining: of each page that it dirtied in its window.
+ */
+int ferry_session_measure(struct ferry_session *s);
 
 /* --- sessions: under way ------------------------------------------------ */
 
 int ferry_session_stats(struct ferry_session *s, struct kvm_ferry_stats *stats, size_t size);
+/* Source: of ring @index, from 0, in the order of their ids; -ENOENT: there are no more. */
+int ferry_session_ring_stats(struct ferry_session *s, uint32_t index,
+			     struct kvm_ferry_ring_stats *stats, size_t size);
+/* Of region @index, from 0, in the order in which they were added; -ENOENT as above. */
+int ferry_session_region_stats(struct ferry_session *s, uint32_t index,
+			       struct kvm_ferry_region_stats *stats, size_t size);
 
 /* Events since the last call; never waits. @event->out_events 0: none. */
 int ferry_session_event(struct ferry_session *s, struct kvm_ferry_event *event, size_t size);
@@ -444,102 +497,6 @@ enum ferry_vcpu_action {
  */
 int ferry_vcpu_exit(struct ferry_ring *ring, uint32_t exit_reason);
 
-/* --- connections -------------------------------------------------------- */
-
-/**
- * struct ferry_sockets - the connections of one migration
- * @control: the control channel's socket, -1: none
- * @data: the data channels' sockets, in order
- * @nr_data: how many of @data
- */
-struct ferry_sockets {
-	int control;
-	int data[KVM_FERRY_MAX_DATA_CHANNELS];
-	unsigned int nr_data;
-};
-
-/**
- * ferry_connect - connect the sockets of a migration, at the source
- * @out: gets the sockets, TCP_NODELAY set, close-on-exec, blocking
- * @host: name or address
- * @port: number or service name
- * @nr_data: data channels, 1 to 16
- * @timeout_ms: for all of them together; -1: the system's own
- *
- * The control connection is made first. Tries all addresses of @host.
- *
- * Return: 0; -EHOSTUNREACH also for a name that cannot be resolved;
- * -ETIMEDOUT; what connect(2) gives.
- */
-int ferry_connect(struct ferry_sockets *out, const char *host, const char *port,
-		  unsigned int nr_data, int timeout_ms);
-
-/**
- * ferry_listen - listen for a migration, at the sink
- * @host: address to listen at; NULL or "": all, IPv6 and IPv4
- * @port: number or service name; "0": any free one, see getsockname(2)
- *
- * Return: a listening socket, close-on-exec, or a negative errno.
- */
-int ferry_listen(const char *host, const char *port);
-
-/**
- * ferry_accept - accept the connections of one migration and tell them apart
- * @out: gets the sockets, blocking, close-on-exec, with nothing read from them
- * @listen_fd: a listening TCP socket
- * @nr_data: how many data channels there must be; 0: as many as the peer says
- * @timeout_ms: for all of them together; -1: for ever
- *
- * Peeks at each connection's first message. Connections that send anything but
- * a well-formed HELLO or CHANNEL, that are silent, or whose token matches no
- * HELLO do not disturb: they are closed. The token tells which belong together;
- * the module checks it again.
- *
- * Return: 0; -ETIMEDOUT; -EINTR: a signal, nothing is kept. ferry_error() tells
- * what the last connection that was turned away had wrong.
- */
-int ferry_accept(struct ferry_sockets *out, int listen_fd, unsigned int nr_data, int timeout_ms);
-
-/* Close them all and set them to -1. */
-void ferry_sockets_close(struct ferry_sockets *socks);
-
-/* Add control and data channels to @s. The sockets stay open here. */
-int ferry_session_add_sockets(struct ferry_session *s, const struct ferry_sockets *socks);
-
-/* Bytes of a connection's first message that tell which channel it is. */
-#define FERRY_PEEK_LEN	96
-
-/**
- * struct ferry_first_message - what a connection's first message says
- * @kind: KVM_FERRY_CHANNEL_CONTROL or KVM_FERRY_CHANNEL_DATA
- * @index: DATA: which data channel, from 0
- * @nr_data: how many data channels the peer has
- * @version_min: CONTROL: oldest wire version that the peer speaks
- * @version: CONTROL: newest one
- * @token: says which connections belong together
- */
-struct ferry_first_message {
-	enum kvm_ferry_channel_kind kind;
-	unsigned int index;
-	unsigned int nr_data;
-	unsigned int version_min;
-	unsigned int version;
-	uint8_t token[16];
-};
-
-/**
- * ferry_classify - understand the first bytes of a connection
- * @bytes: as peeked; untrusted
- * @length: how many there are so far
- * @out: filled in on success
- * @why: may be NULL; on -EPROTO set to a static phrase that names the fault
- *
- * Return: 0; -EAGAIN: right so far, more bytes are needed (at most
- * FERRY_PEEK_LEN); -EPROTO: this is no kvm-ferry source.
- */
-int ferry_classify(const void *bytes, size_t length, struct ferry_first_message *out,
-		   const char **why);
-
 /* --- names -------------------------------------------------------------- */
 
 /* "live", "in-doubt"; "unknown" for a number that means nothing. */
@@ -556,5 +513,8 @@ const char *ferry_version(void);
 #ifdef __cplusplus
 }
 #endif
+
+/* The connections of a migration, a part of this header. */
+#include "ferry_connect.h"
 
 #endif /* FERRY_H */

@@ -42,4 +42,41 @@ struct ferry_deadline ferry_deadline_in(int timeout_ms);
 /* What is left, for poll(2): -1 for ever, 0 when it has passed. */
 int ferry_deadline_left(struct ferry_deadline d);
 
+/* --- rdma.c: what is said before sessions that use RDMA speak ------------ */
+
+/* As long as the shortest first message of a TCP channel, so that ferry_accept() sees it. */
+#define FERRY_RDMA_OFFER_LEN	40
+
+/**
+ * struct ferry_offer - the first bytes of a connection that has to do with RDMA
+ * @first: of the control connection: offers that many channels; of a data channel:
+ *	it is the one to fall back to for @index. @token: which belong together
+ * @fallback: such sockets come too
+ */
+struct ferry_offer {
+	struct ferry_first_message first;
+	bool fallback;
+};
+
+/*
+ * 0; -EAGAIN: right so far; else a phrase in @why: -ENOMSG: no offer, -EPROTO: one that is
+ * wrong. The bytes are not trusted.
+ */
+int ferry_rdma_offer(const uint8_t *bytes, size_t length, struct ferry_offer *offer,
+		     const char **why);
+/* The sink's no, to an offer that nobody has read; the caller closes @fd. */
+void ferry_rdma_refuse(int fd, const char *words);
+void ferry_sockets_init(struct ferry_sockets *socks);
+/* The source says so on @fd. 0 or a negative errno. */
+int ferry_rdma_say(int fd, const struct ferry_offer *offer);
+/*
+ * And waits for the answer. The sink's port; 0: it goes on by TCP, ferry_error() says
+ * why, only if @fallback; or a negative errno.
+ */
+int ferry_rdma_answer(int fd, bool fallback, struct ferry_deadline deadline);
+/* Offers that were read: fills in @out->rdma_port. */
+void ferry_rdma_taken(struct ferry_sockets *out);
+/* ferry_session_add_sockets() of those with an @rdma_port. */
+int ferry_rdma_add(struct ferry_session *s, const struct ferry_sockets *socks);
+
 #endif /* FERRY_INTERNAL_H */

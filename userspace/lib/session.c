@@ -191,6 +191,11 @@ int ferry_session_harvest_rings(struct ferry_session *s, uint64_t *entries)
 	return sync_rings(s, KVM_FERRY_SYNC_HARVEST, entries);
 }
 
+int ferry_session_begin_window(struct ferry_session *s)
+{
+	return sync_rings(s, KVM_FERRY_SYNC_WINDOW, NULL);
+}
+
 static int add_channel(struct ferry_session *s, enum kvm_ferry_channel_kind kind,
 		       enum kvm_ferry_transport transport, int fd, uint64_t key)
 {
@@ -216,11 +221,57 @@ int ferry_session_add_loop(struct ferry_session *s, enum kvm_ferry_channel_kind 
 	return add_channel(s, kind, KVM_FERRY_TRANSPORT_LOOP, -1, key);
 }
 
+/* The module knows that it has no RDMA, and not what there is to be done about it. */
+static int add_rdma(struct ferry_session *s, struct kvm_ferry_channel_add *add, const char *what)
+{
+	int ret = ferry_command(s->fd, KVM_FERRY_CHANNEL_ADD, add, what);
+
+	if (ret == -EOPNOTSUPP)
+		return ferry_fail(EOPNOTSUPP, "%s; 'modprobe kvm_ferry_rdma' tells more, and 'ferryctl check' what is missing",
+				  ferry_error());
+	return ret;
+}
+
+int ferry_session_listen_rdma(struct ferry_session *s, struct sockaddr *addr, unsigned int len,
+			      int fallback)
+{
+	struct kvm_ferry_channel_add add = {
+		.size = sizeof(add),
+		.kind = KVM_FERRY_CHANNEL_DATA,
+		.transport = KVM_FERRY_TRANSPORT_RDMA,
+		.fd = fallback,
+		.addr = (uintptr_t)addr,
+		.addr_len = len,
+	};
+
+	return add_rdma(s, &add, "listen for RDMA");
+}
+
+int ferry_session_connect_rdma(struct ferry_session *s, const struct sockaddr *peer,
+			       unsigned int peer_len, const struct sockaddr *from, unsigned int from_len,
+			       int fallback)
+{
+	struct kvm_ferry_channel_add add = {
+		.size = sizeof(add),
+		.kind = KVM_FERRY_CHANNEL_DATA,
+		.transport = KVM_FERRY_TRANSPORT_RDMA,
+		.fd = fallback,
+		.addr = (uintptr_t)from,
+		.addr_len = from_len,
+		.peer = (uintptr_t)peer,
+		.peer_len = peer_len,
+	};
+
+	return add_rdma(s, &add, "add an RDMA channel");
+}
+
 int ferry_session_add_sockets(struct ferry_session *s, const struct ferry_sockets *socks)
 {
 	unsigned int i;
 	int ret;
 
+	if (socks->rdma_port)
+		return ferry_rdma_add(s, socks);
 	ret = ferry_session_add_socket(s, KVM_FERRY_CHANNEL_CONTROL, socks->control);
 	for (i = 0; !ret && i < socks->nr_data; i++)
 		ret = ferry_session_add_socket(s, KVM_FERRY_CHANNEL_DATA, socks->data[i]);
@@ -242,12 +293,37 @@ int ferry_session_start(struct ferry_session *s)
 	return ferry_command(s->fd, KVM_FERRY_START, &start, "start the session");
 }
 
+int ferry_session_measure(struct ferry_session *s)
+{
+	struct kvm_ferry_start start = { .size = sizeof(start), .flags = KVM_FERRY_START_MEASURE };
+
+	return ferry_command(s->fd, KVM_FERRY_START, &start, "start the session to measure");
+}
+
 int ferry_session_stats(struct ferry_session *s, struct kvm_ferry_stats *stats, size_t size)
 {
 	stats->size = size;
 	stats->flags = 0;
 	stats->session_id = 0;
 	return ferry_command(s->fd, KVM_FERRY_STATS, stats, "read the session's figures");
+}
+
+int ferry_session_ring_stats(struct ferry_session *s, uint32_t index,
+			     struct kvm_ferry_ring_stats *stats, size_t size)
+{
+	memset(stats, 0, size);
+	stats->size = size;
+	stats->index = index;
+	return ferry_command(s->fd, KVM_FERRY_RING_STATS, stats, "read a ring's figures");
+}
+
+int ferry_session_region_stats(struct ferry_session *s, uint32_t index,
+			       struct kvm_ferry_region_stats *stats, size_t size)
+{
+	memset(stats, 0, size);
+	stats->size = size;
+	stats->index = index;
+	return ferry_command(s->fd, KVM_FERRY_REGION_STATS, stats, "read a region's figures");
 }
 
 int ferry_session_event(struct ferry_session *s, struct kvm_ferry_event *event, size_t size)

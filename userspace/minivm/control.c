@@ -31,6 +31,7 @@ struct control {
 
 struct request {
 	struct json_object *json;
+	int client;
 	int fds[MAX_PASSED];
 	unsigned int nr_fds;
 };
@@ -99,6 +100,12 @@ static int cmd_status(struct control *c, struct request *r, struct json_object *
 		      struct mv_error *e)
 {
 	struct vm *vm = c->vm;
+	/*
+	 * First: the guest's state changes before its migration ends, so of one that is
+	 * over it tells how it ended. The other way round a guest that has just arrived
+	 * was told as one that has not.
+	 */
+	bool migrating = migration_active(vm);
 
 	(void)r;
 	(void)e;
@@ -108,7 +115,7 @@ static int cmd_status(struct control *c, struct request *r, struct json_object *
 	json_object_object_add(reply, "pid", json_object_new_int(getpid()));
 	json_object_object_add(reply, "vcpus", json_object_new_int(vm->nr_vcpus));
 	json_object_object_add(reply, "memory", json_object_new_uint64(vm->opt->memory));
-	json_object_object_add(reply, "migrating", json_object_new_boolean(migration_active(vm)));
+	json_object_object_add(reply, "migrating", json_object_new_boolean(migrating));
 	json_object_object_add(reply, "session", migration_status(vm));
 	return 0;
 }
@@ -140,6 +147,12 @@ static int cmd_set(struct control *c, struct request *r, struct json_object *rep
 {
 	(void)reply;
 	return migration_set(c->vm, r->json, e);
+}
+
+static int cmd_measure(struct control *c, struct request *r, struct json_object *reply,
+		       struct mv_error *e)
+{
+	return measure(c->vm, r->client, r->json, reply, e);
 }
 
 static int cmd_pause(struct control *c, struct request *r, struct json_object *reply,
@@ -232,6 +245,7 @@ static const struct {
 	{ "receive", cmd_receive },
 	{ "cancel", cmd_cancel },
 	{ "set", cmd_set },
+	{ "measure", cmd_measure },
 	{ "pause", cmd_pause },
 	{ "resume", cmd_resume },
 	{ "resolve", cmd_resolve },
@@ -293,7 +307,7 @@ static bool serve(struct control *c, int fd)
 		.msg_iov = &iov, .msg_iovlen = 1,
 		.msg_control = aux.bytes, .msg_controllen = sizeof(aux.bytes),
 	};
-	struct request r = { 0 };
+	struct request r = { .client = fd };
 	struct cmsghdr *cm;
 	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	unsigned int i;
@@ -339,10 +353,12 @@ void control_poll_done(struct control *c, const struct pollfd *pfd, unsigned int
 	if (!c || !count)
 		return;
 	for (i = 0; i < count - 1; i++) {
-		if (pfd[i].revents && !serve(c, c->clients[i]))
+		if (pfd[i].revents && !serve(c, c->clients[i])) {
+			measure_end(c->vm, c->clients[i]);
 			close(c->clients[i]);
-		else
+		} else {
 			c->clients[kept++] = c->clients[i];
+		}
 	}
 	c->nr_clients = kept;
 	if (pfd[count - 1].revents & POLLIN) {

@@ -36,6 +36,24 @@ void migration_init(struct vm *vm)
 	vm->migration = m;
 }
 
+/*
+ * How long the sink will take to load the state nobody here can know; but it is as much
+ * as is saved, and this host's time for that is the nearest there is. While the guest
+ * runs it could not be measured without stopping it.
+ */
+void migration_try_state(struct vm *vm)
+{
+	uint64_t begin = mv_now_ns();
+	struct state_buf state;
+	struct mv_error e;
+
+	if (state_save(vm, &state, &e))
+		warnx("%s", e.text);
+	else
+		vm->state_ns = mv_now_ns() - begin;
+	state_free(&state);
+}
+
 bool migration_active(struct vm *vm)
 {
 	struct migration *m = vm->migration;
@@ -49,7 +67,7 @@ bool migration_active(struct vm *vm)
 
 /* --- set-up ------------------------------------------------------------- */
 
-static int add_memory(struct vm *vm, struct ferry_session *s, bool source, struct mv_error *e)
+int migration_add_memory(struct vm *vm, struct ferry_session *s, bool source, struct mv_error *e)
 {
 	unsigned int i;
 	int ret;
@@ -67,8 +85,17 @@ static int add_memory(struct vm *vm, struct ferry_session *s, bool source, struc
 	return 0;
 }
 
-/* All rings at once: nobody reaps while some are the session's and some ours. */
-static int hand_over_rings(struct vm *vm, struct ferry_session *s, struct mv_error *e)
+static int tell_state_time(struct vm *vm, struct ferry_session *s, struct mv_error *e)
+{
+	struct kvm_ferry_limits limits = {
+		.flags = KVM_FERRY_LIMIT_STATE_TIME, .state_time_ns = vm->state_ns,
+	};
+	int ret = ferry_session_limits(s, &limits, sizeof(limits));
+
+	return ret ? migration_ferry_fail(e, ret, "limits") : 0;
+}
+
+int migration_hand_over_rings(struct vm *vm, struct ferry_session *s, struct mv_error *e)
 {
 	unsigned int i;
 	int ret;
@@ -87,18 +114,14 @@ static int add_channels(struct ferry_session *s, const struct migration_channels
 			struct mv_error *e)
 {
 	unsigned int i;
-	int ret;
+	int ret = 0;
 
-	for (i = 0; i <= c->nr_data; i++) {
-		enum kvm_ferry_channel_kind kind = i ? KVM_FERRY_CHANNEL_DATA :
-						       KVM_FERRY_CHANNEL_CONTROL;
-
-		ret = c->loop ? ferry_session_add_loop(s, kind, c->key + i) :
-				ferry_session_add_socket(s, kind, c->fds[i]);
-		if (ret)
-			return migration_ferry_fail(e, ret, i ? "data channel" : "control channel");
-	}
-	return 0;
+	if (!c->loop)
+		ret = ferry_session_add_sockets(s, &c->socks);
+	for (i = 0; c->loop && !ret && i <= c->socks.nr_data; i++)
+		ret = ferry_session_add_loop(s, i ? KVM_FERRY_CHANNEL_DATA :
+						    KVM_FERRY_CHANNEL_CONTROL, c->key + i);
+	return ret ? migration_ferry_fail(e, ret, "channels") : 0;
 }
 
 /* --- the end of a session ----------------------------------------------- */
@@ -117,8 +140,7 @@ static void remember(struct migration *m, const struct mv_error *e)
 	pthread_mutex_unlock(&m->lock);
 }
 
-/* Rings and logging as they were before. The session has ended. */
-static void take_back(struct vm *vm)
+void migration_take_back(struct vm *vm)
 {
 	struct mv_error e;
 	int ret;
@@ -169,8 +191,7 @@ bool migration_settled(struct vm *vm)
 	return !open || due;
 }
 
-/* Fills @e with why the session ended; what it says is better than what we know. */
-static int session_fail(struct ferry_session *s, int ret, const char *what, struct mv_error *e)
+int migration_session_fail(struct ferry_session *s, int ret, const char *what, struct mv_error *e)
 {
 	char why[KVM_FERRY_REASON_LEN];
 	int code = ferry_session_reason(s, why, sizeof(why));
@@ -192,13 +213,14 @@ static int wait_for(struct migration *m, uint32_t want, struct mv_error *e)
 		if (ret == -EINTR)
 			continue;
 		if (ret < 0)
-			return session_fail(m->session, ret, "waiting for the session", e);
+			return migration_session_fail(m->session, ret, "waiting for the session",
+						      e);
 		pthread_mutex_lock(&m->lock);
 		m->pass = event.out_pass;
 		pthread_mutex_unlock(&m->lock);
 		if (ferry_state_ended(event.out_state))
-			return session_fail(m->session, -(int)event.out_error, "the session ended",
-					    e);
+			return migration_session_fail(m->session, -(int)event.out_error,
+						      "the session ended", e);
 		if (event.out_events & want)
 			return 0;
 	}
@@ -221,18 +243,18 @@ static int switch_over(struct migration *m, struct mv_error *e)
 		goto out;
 	ret = ferry_session_final(s);
 	if (ret) {
-		session_fail(s, ret, "final pass", e);
+		migration_session_fail(s, ret, "final pass", e);
 		goto out;
 	}
 	state_stamp(&state);
 	ret = ferry_session_send_state(s, state.data, state.len, true);
 	if (ret) {
-		session_fail(s, ret, "sending the VM's state", e);
+		migration_session_fail(s, ret, "sending the VM's state", e);
 		goto out;
 	}
 	ret = ferry_session_commit(s);
 	if (ret)
-		session_fail(s, ret, "commit", e);
+		migration_session_fail(s, ret, "commit", e);
 out:
 	state_free(&state);
 	return ret;
@@ -263,7 +285,7 @@ static void *source_main(void *arg)
 		ferry_session_abort(m->session);
 	}
 	remember(m, ret ? &e : NULL);
-	take_back(vm);
+	migration_take_back(vm);
 	if (ret && ret != -EINPROGRESS && paused)
 		vm_resume(vm);
 	if (ret)
@@ -277,7 +299,7 @@ static void *source_main(void *arg)
 static int take_guest(struct migration *m, struct mv_error *e)
 {
 	struct ferry_session *s = m->session;
-	uint64_t received_ns;
+	uint64_t received_ns, begin;
 	size_t len = 0;
 	void *data = NULL;
 	int ret;
@@ -288,14 +310,16 @@ static int take_guest(struct migration *m, struct mv_error *e)
 	received_ns = mv_now_ns();
 	ret = ferry_session_recv_state_all(s, &data, &len);
 	if (ret)
-		return session_fail(s, ret, "receiving the VM's state", e);
+		return migration_session_fail(s, ret, "receiving the VM's state", e);
 	m->spoilt = true;
+	begin = mv_now_ns();
 	ret = state_load(m->vm, data, len, received_ns, e);
+	m->vm->state_ns = mv_now_ns() - begin;
 	free(data);
 	if (ret)
 		return ret;
 	ret = ferry_session_commit(s);
-	return ret ? session_fail(s, ret, "commit", e) : 0;
+	return ret ? migration_session_fail(s, ret, "commit", e) : 0;
 }
 
 static void *sink_main(void *arg)
@@ -316,6 +340,13 @@ static void *sink_main(void *arg)
 		warnx("receiving failed: %s", e.text);
 	end_session(m);
 	return NULL;
+}
+
+int migration_device(struct migration *m, struct mv_error *e)
+{
+	int ret = m->dev ? 0 : ferry_device_open(&m->dev);
+
+	return ret ? migration_ferry_fail(e, ret, "kvm_ferry") : 0;
 }
 
 /* --- what the control socket asks for ----------------------------------- */
@@ -345,15 +376,15 @@ int migration_begin(struct vm *vm, bool source, struct json_object *request, con
 		ret = migration_channels(&channels, request, fds, nr_fds, e);
 	if (ret)
 		return ret;
+	/* Nobody is planned for any more, and the rings are needed. */
+	measure_end(vm, -1);
 	close_session(m);
 	if (m->spoilt)
 		vm_renew(vm);
 	m->spoilt = false;
-	if (!m->dev) {
-		ret = ferry_device_open(&m->dev);
-		if (ret)
-			return migration_ferry_fail(e, ret, "kvm_ferry");
-	}
+	ret = migration_device(m, e);
+	if (ret)
+		return ret;
 	if (source)
 		ret = ferry_source_create(m->dev, vm->fd, vm->opt->name, &s);
 	else
@@ -361,13 +392,15 @@ int migration_begin(struct vm *vm, bool source, struct json_object *request, con
 	if (ret)
 		return migration_ferry_fail(e, ret, "session");
 
-	ret = migration_limits(s, source, request, e);
+	ret = source ? tell_state_time(vm, s, e) : 0;
 	if (!ret)
-		ret = add_memory(vm, s, source, e);
+		ret = migration_limits(s, source, request, e);
+	if (!ret)
+		ret = migration_add_memory(vm, s, source, e);
 	if (!ret)
 		ret = add_channels(s, &channels, e);
 	if (!ret && source)
-		ret = hand_over_rings(vm, s, e);
+		ret = migration_hand_over_rings(vm, s, e);
 	/* Logging last, so that a busy guest does not fill its rings before START. */
 	if (!ret && source)
 		ret = vm_log_dirty(vm, true, e);
@@ -400,7 +433,7 @@ int migration_begin(struct vm *vm, bool source, struct json_object *request, con
 err_abort:
 	ferry_session_abort(s);
 	if (source)
-		take_back(vm);
+		migration_take_back(vm);
 	ferry_session_close(s);
 	return ret;
 }
@@ -427,6 +460,7 @@ void migration_fail(struct vm *vm, const char *why)
 	struct mv_error e;
 
 	warnx("%s: %s", why, ferry_error());
+	measure_abort(vm);
 	migration_cancel(vm, &e);
 }
 
@@ -435,6 +469,7 @@ void migration_free(struct vm *vm)
 	struct migration *m = vm->migration;
 	struct mv_error e;
 
+	measure_end(vm, -1);
 	/* Refused once COMMIT was sent: then the answer, or its absence, ends it. */
 	migration_cancel(vm, &e);
 	close_session(m);

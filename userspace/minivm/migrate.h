@@ -15,6 +15,9 @@ struct migration {
 	pthread_t thread;
 	/* the main thread's */
 	bool thread_valid;	/* there is a thread to join */
+	int measurer;		/* the client that @measured is for */
+	uint64_t present;	/* bytes that a first pass would carry, when that began */
+	uint64_t window_ns;	/* when its present window did */
 	/* the migration's thread's while there is one */
 	bool spoilt;		/* sink: a state was loaded in vain */
 
@@ -27,12 +30,13 @@ struct migration {
 	struct kvm_ferry_stats stats;
 	uint32_t pass;
 	struct mv_error error;	/* code 0: nothing has failed */
+	/* the main thread's to set, and for that thread to read without the lock */
+	struct ferry_session *measured;
 };
 
-/* The control channel, then @nr_data data channels: sockets, or loops in this kernel. */
+/* The control channel, and data channels: sockets or RDMA, or loops in this kernel. */
 struct migration_channels {
-	unsigned int nr_data;
-	const int *fds;
+	struct ferry_sockets socks;	/* they stay the caller's */
 	bool loop;
 	uint64_t key;	/* loop: the control channel's; those of the others follow it */
 };
@@ -47,5 +51,20 @@ int migration_channels(struct migration_channels *c, struct json_object *request
 		       unsigned int nr_fds, struct mv_error *e);
 int migration_limits(struct ferry_session *s, bool source, struct json_object *request,
 		     struct mv_error *e);
+
+/* Opens the device, if that was not done before. */
+int migration_device(struct migration *m, struct mv_error *e);
+int migration_add_memory(struct vm *vm, struct ferry_session *s, bool source, struct mv_error *e);
+/* All rings at once: nobody reaps while some are the session's and some ours. */
+int migration_hand_over_rings(struct vm *vm, struct ferry_session *s, struct mv_error *e);
+/* Rings and logging as they were before. The session has ended. */
+void migration_take_back(struct vm *vm);
+/* Fills @e with why the session ended; what it says is better than what we know. */
+int migration_session_fail(struct ferry_session *s, int ret, const char *what, struct mv_error *e);
+/* A source's, by vCPU: how fast each dirties memory, and how it is held back. */
+struct json_object *migration_rings(struct ferry_session *s);
+
+/* measure.c, from a vCPU thread: ends the session; the main thread notices. */
+void measure_abort(struct vm *vm);
 
 #endif /* MINIVM_MIGRATE_H */

@@ -133,6 +133,7 @@ struct vm {
 
 	pthread_mutex_t ring_lock; /* protects: taking rings back, reaping them */
 	struct migration *migration;
+	uint64_t state_ns;	/* what loading the VM's state takes, as far as is known */
 };
 
 /* vm.c */
@@ -201,6 +202,8 @@ void state_free(struct state_buf *b);
  */
 struct json_object;
 void migration_init(struct vm *vm);
+/* Before the guest runs for the first time: see what its state will take. */
+void migration_try_state(struct vm *vm);
 /* @fds: the control channel's socket, then the data channels'; they stay the caller's. */
 int migration_begin(struct vm *vm, bool source, struct json_object *request, const int *fds,
 		    unsigned int nr_fds, struct mv_error *e);
@@ -215,6 +218,12 @@ struct json_object *migration_status(struct vm *vm);
 void migration_fail(struct vm *vm, const char *why);
 /* Ends what is under way and frees all: for a VMM that quits. */
 void migration_free(struct vm *vm);
+
+/* measure.c: begins for @client, a connection's fd, or tells it of the present window. */
+int measure(struct vm *vm, int client, struct json_object *request, struct json_object *reply,
+	    struct mv_error *e);
+/* Ends what is measured for @client; -1: for whomever. */
+void measure_end(struct vm *vm, int client);
 
 /* control.c */
 struct control;

@@ -182,7 +182,7 @@ void ferry_pages_put(struct page **from, unsigned int count)
 }
 
 int ferry_pages_pin(struct ferry_session *s, const struct ferry_region *r, u64 pfn,
-		    unsigned int count, struct page **to)
+		    unsigned int count, unsigned int flags, struct page **to)
 {
 	unsigned int i;
 

@@ -36,12 +36,20 @@
 #define __user
 #define __printf(a, b)		__attribute__((format(printf, a, b)))
 #define THIS_MODULE		NULL
+#define EXPORT_SYMBOL_NS_GPL(sym, ns)
 #define fallthrough		__attribute__((fallthrough))
 
 /* What must hold; else the fuzzer stops here. */
 __attribute__((noreturn)) void fuzz_broken(const char *file, int line, const char *what);
 #define MUST(condition) \
 	do { if (!(condition)) fuzz_broken(__FILE__, __LINE__, #condition); } while (0)
+
+/* Transports are linked in. */
+struct module;
+#define try_module_get(m)	true
+#define __module_get(m)		((void)(m))
+#define module_put(m)		((void)(m))
+#define request_module(...)	((void)0)
 
 /* --- arithmetic ---------------------------------------------------------- */
 
@@ -70,6 +78,7 @@ __attribute__((noreturn)) void fuzz_broken(const char *file, int line, const cha
 #define smp_load_acquire(p)	(*(p))
 #define smp_mb()		((void)0)
 #define smp_store_mb(x, v)	((x) = (v))
+#define cmpxchg(p, was, v)	({ __typeof__(*(p)) old_ = *(p); if (old_ == (was)) *(p) = (v); old_; })
 #define xchg(p, v)		({ __typeof__(*(p)) old_ = *(p); *(p) = (v); old_; })
 
 typedef struct { s64 counter; } atomic64_t;
@@ -79,6 +88,7 @@ typedef struct { int counter; } atomic_t;
 #define atomic_read_acquire(a)	((a)->counter)
 #define atomic_set(a, v)	((a)->counter = (v))
 #define atomic_xchg(a, v)	xchg(&(a)->counter, v)
+#define atomic_or(v, a)		((a)->counter |= (v))
 #define atomic_inc(a)		((a)->counter++)
 #define atomic_inc_return(a)	(++(a)->counter)
 #define atomic64_read(a)	((a)->counter)
@@ -92,6 +102,17 @@ typedef struct { int counter; } atomic_t;
 
 unsigned long find_next_bit(const unsigned long *map, unsigned long size, unsigned long from);
 unsigned long find_next_zero_bit(const unsigned long *map, unsigned long size, unsigned long from);
+static inline bool test_bit(unsigned long bit, const unsigned long *map)
+{
+	return map[bit / 64] >> bit % 64 & 1;
+}
+static inline bool test_and_set_bit(unsigned long bit, unsigned long *map)
+{
+	bool was = test_bit(bit, map);
+
+	map[bit / 64] |= 1UL << bit % 64;
+	return was;
+}
 #define for_each_set_bit(bit, map, size) \
 	for ((bit) = find_next_bit(map, size, 0); (bit) < (size); \
 	     (bit) = find_next_bit(map, size, (bit) + 1))
@@ -111,6 +132,7 @@ void fuzz_free(const void *p);
 #define kcalloc(n, size, f)	fuzz_alloc((size_t)(n) * (size))
 #define kvmalloc(n, f)		fuzz_alloc_dirty(n)
 #define kvzalloc(n, f)		fuzz_alloc(n)
+#define kvmalloc_array(n, size, f) fuzz_alloc_dirty((size_t)(n) * (size))
 #define kvcalloc(n, size, f)	fuzz_alloc((size_t)(n) * (size))
 #define __vmalloc(n, f)		fuzz_alloc_dirty(n)
 #define kfree(p)		fuzz_free(p)
@@ -135,6 +157,7 @@ typedef s64 ktime_t;
 
 u64 ktime_get_ns(void);
 #define ktime_get()		((ktime_t)ktime_get_ns())
+#define ktime_get_real_ns()	(1700000000000000000ULL + ktime_get_ns())
 #define ktime_sub(a, b)		((a) - (b))
 #define ktime_to_ns(t)		(t)
 #define ns_to_ktime(ns)		((ktime_t)(ns))
@@ -211,7 +234,10 @@ void fuzz_preempt(void);
 #define wait_event_timeout(wq, c, t)	fuzz_wait(wq, c, fuzz_after((u64)(t) * NS_PER_JIFFY), false)
 #define wait_event_idle_timeout(wq, c, t) wait_event_timeout(wq, c, t)
 #define wait_event_hrtimeout(wq, c, t)	((void)fuzz_wait(wq, c, fuzz_after(t), false))
-#define wait_event_interruptible_hrtimeout(wq, c, t) ((void)fuzz_wait(wq, c, fuzz_after(t), true))
+/* 0: @c holds. */
+#define wait_event_interruptible_hrtimeout(wq, c, t) ({ \
+	int left_ = fuzz_wait(wq, c, fuzz_after(t), true); \
+	left_ > 0 ? 0 : left_ ? : -ETIME; })
 #define wait_event_interruptible(wq, c)	min(fuzz_wait(wq, c, FUZZ_FOREVER, true), 0)
 
 #define TASK_RUNNING			0
@@ -255,6 +281,7 @@ struct mutex {
 void spin_lock(spinlock_t *lock);
 void spin_unlock(spinlock_t *lock);
 #define spin_lock_init(l)	((l)->owner = NULL)
+#define DEFINE_SPINLOCK(l)	spinlock_t l
 void mutex_lock(struct mutex *lock);
 void mutex_unlock(struct mutex *lock);
 bool mutex_trylock(struct mutex *lock);
@@ -299,7 +326,9 @@ void flush_work(struct work_struct *work);
 
 /* --- tables, files, users ------------------------------------------------ */
 
+#ifndef FUZZ_XA_ENTRIES
 #define FUZZ_XA_ENTRIES 4
+#endif
 
 struct xarray {
 	unsigned long index[FUZZ_XA_ENTRIES];
@@ -354,6 +383,8 @@ void fput(struct file *file);
 
 typedef struct { u32 val; } kuid_t;
 #define current_euid()		((kuid_t){ 0 })
+#define current_user_ns()	NULL
+#define from_kuid_munged(ns, id) ((id).val)
 #define put_user(v, p)		(*(p) = (v), 0)
 #define u64_to_user_ptr(a)	((void *)(uintptr_t)(a))
 /* The VMM's buffer ends here for the first time (EFAULT), if the input asks for it. */
@@ -367,6 +398,7 @@ void get_random_bytes(void *to, size_t n);
 struct mm_struct {
 	int users;
 	int count;
+	atomic64_t pinned_vm;
 };
 
 struct vm_area_struct {

@@ -11,6 +11,14 @@ void host_add_suite(struct kunit_suite *suite)
 	suites[nr_suites++] = suite;
 }
 
+/* The first bit from @from on that is set below @size, or @size. */
+unsigned long find_next_bit(const unsigned long *map, unsigned long size, unsigned long from)
+{
+	while (from < size && !(map[from / BITS_PER_LONG] >> from % BITS_PER_LONG & 1))
+		from++;
+	return from < size ? from : size;
+}
+
 void *kunit_kzalloc(struct kunit *test, size_t n, int flags)
 {
 	(void)flags;

@@ -41,6 +41,8 @@ struct host_atomic {
 #define atomic_long_fetch_or(v, p)	__atomic_fetch_or(&(p)->counter, v, __ATOMIC_SEQ_CST)
 #define atomic_long_fetch_andnot(v, p)	__atomic_fetch_and(&(p)->counter, ~(v), __ATOMIC_SEQ_CST)
 
+unsigned long find_next_bit(const unsigned long *map, unsigned long size, unsigned long from);
+
 #define GFP_KERNEL		0
 #define kfree(p)		free(p)
 

@@ -17,7 +17,7 @@ SOURCES = paths.TOP / "tests" / "bench"
 OURS = ["ours:1", "ours:2"]
 PEERS = [f"peer:{pages}:{how}:{threads}" for pages in (64, 256) for how in ("copy", "zc")
          for threads in (1, 2, 4)]
-PARTS = ("harvest", "warm", "fresh", "sparse", "gap", "link")
+PARTS = ("harvest", "warm", "fresh", "sparse", "gap", "link", "rdma", "predict")
 # Others that use more of this machine than so many processors spoil figures.
 QUIET = 0.15
 # Under emulation a string instruction costs by its turns: the kernel's copies to and
@@ -238,6 +238,41 @@ def measure_link(b):
           "ratio >= 0.9", lambda _, ratio: ratio >= 0.9)
 
 
+def measure_rdma(b):
+    # Soft-RoCE does in software what a card does: some of its work is on both sides.
+    mib = max(16, b.args.link_mib * b.args.scale // 4)
+    words = f"{mib} {b.args.rounds} rdma:1 rdma:2 ours:1"
+    rows = b.measure("rdma", [f"sh /bench/rdma.{end}.sh {words}" for end in ("source", "sink")],
+                     1200, cpus=1)
+    moves = [r for r in rows if r["what"] == "move"]
+    writes = by_mode([r for r in rows if r["what"] == "write"], lambda r: r["mib"])
+    rates, cpus = by_mode(moves, rate), by_mode(moves, cpu)
+    for mode in rates:
+        print(f"  {mode:<16} MiB/s {spread(rates[mode]):<26} CPU s/GiB {spread(cpus[mode], 2)}")
+    for mode in writes:
+        print(f"  {mode:<16} MiB/s {spread(writes[mode])}")
+    mine, theirs = best(rates, "rdma", max), best(writes, "ib_write_bw", max)
+    b.add("throughput by RDMA between two hosts", "MiB/s", rates[mine], theirs, writes[theirs],
+          "ratio >= 0.9", lambda _, ratio: ratio >= 0.9)
+    b.add("source's processor time by RDMA", "s/GiB", cpus[mine], "ours over TCP", cpus["ours:1"],
+          "ratio <= 1", lambda _, ratio: ratio <= 1)
+
+
+def measure_predict(b):
+    rows = b.measure("predict", [f"sh /bench/predict.sh {b.args.rounds}"], 900)
+    for row in rows:
+        ms = {key[:-3]: value / 1e6 for key, value in row.items() if key.endswith("_ns")}
+        print(f"  {row['load']:<10} {row['passes']:>3} passes, predicted {ms['predicted']:.1f} ms (memory "
+              f"{ms['expected_ram']:.1f}, round trips {ms['expected_trips']:.1f}, fixed "
+              f"{ms['expected_fixed']:.1f}, state {ms['expected_state']:.1f}), came {ms['downtime']:.1f} "
+              f"(memory {ms['ram']:.1f}, state {ms['state']:.1f}, handing over {ms['commit']:.1f})")
+    for load in dict.fromkeys(row["load"] for row in rows):
+        mine = [row for row in rows if row["load"] == load]
+        b.add(f"predicted downtime, {load}", "ms", [r["predicted_ns"] / 1e6 for r in mine],
+              "the downtime that came", [r["downtime_ns"] / 1e6 for r in mine], "within a factor of 1.5",
+              lambda _, ratio: 1 / 1.5 <= ratio <= 1.5)
+
+
 def table(results):
     print()
     print(f"{'':<40} {'ours':>24}  {'peer':>24} {'ratio':>6}  target")
@@ -297,7 +332,8 @@ def bench(series, args):
     b = Bench(series, args)
     parts = {"harvest": measure_harvest, "warm": lambda b: measure_local(b, "warm"),
              "fresh": lambda b: measure_local(b, "fresh"), "sparse": measure_sparse,
-             "gap": measure_gap, "link": measure_link}
+             "gap": measure_gap, "link": measure_link, "rdma": measure_rdma,
+             "predict": measure_predict}
     with remote.reached(args, b.files) as b.machines:
         failed = measure_parts(b, parts, args.only, PARTS)
     return conclude(b, failed, paths.BUILD / ("bench-hosts" if args.hosts else "bench"),

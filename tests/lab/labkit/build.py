@@ -10,7 +10,7 @@ from . import kernels, paths
 from .ui import LabError, run
 
 # What Kbuild needs; it is copied, since 6.1 can only build where the sources are.
-MODULE_SOURCES = ("Kbuild", "module", "uapi")
+MODULE_SOURCES = ("Kbuild", "module", "uapi", "examples")
 JOBS = str(os.cpu_count() or 1)
 
 
@@ -42,8 +42,8 @@ def build_module(kernel, extra=(), directory=None):
         for name in MODULE_SOURCES:
             if (paths.TOP / name).exists():
                 sync(paths.TOP / name, directory / name)
-        return run(["make", "-C", kernel.headers, f"M={directory}", "-j", JOBS, *extra, "modules"],
-                   f"building the module for {kernel.release}")
+        return run(["make", "-C", kernel.headers, f"M={directory}", "-j", JOBS, "FERRY_EXAMPLES=m",
+                    *extra, "modules"], f"building the module for {kernel.release}")
 
 
 def build_suites(kernel):
@@ -165,6 +165,10 @@ def user_files():
             files[f"guest/{path.relative_to(guest)}"] = path
     for path in sorted([*paths.E2E.glob("*.sh"), *paths.SELFTEST.glob("*.sh")]):
         files[f"tests/{path.name}"] = path
+    for path in sorted((paths.TOP / "docs" / "research").iterdir()):
+        files[f"tests/research/{path.name}"] = path
+    for name in ("rdma-hw", "rdma-hw-end"):     # a test tries what is run on cards
+        files[f"tests/{name}"] = paths.TOP / "tests" / name
     return files
 
 

@@ -8,7 +8,7 @@ from .ui import LabError
 DEFAULTS = {"hosts": "1", "cpus": "2", "mem": "1024", "timeout": "60", "module": "yes",
             "leak": "2048", "root": "no", "kernels": ",".join(paths.SERIES), "args": "",
             "cmdline": "", "alone": "no", "sources": "", "libs": "", "dmesg": "", "expect": "",
-            "tap": "", "leaks": "no"}
+            "tap": "", "leaks": "no", "asked": "", "programs": ""}
 
 
 class Test:
@@ -27,7 +27,11 @@ class Test:
         self.kernels = values["kernels"].split(",")
         if "debug" in self.kernels:
             self.kernels += [k for k in paths.DEBUG_KERNELS if k not in self.kernels]
+        # Kernels on which it runs only when it is named: all of them take too long.
+        self.asked = [k for k in values["asked"].split(",") if k]
         self.cmdline, self.alone = values["cmdline"], values["alone"] == "yes"
+        # Programs of this machine that its hosts have and others have not: they are large.
+        self.programs = tuple(p for p in values["programs"].split(",") if p)
         self.dmesg_allowed = values["dmesg"]    # a regular expression of expected messages
         # The lab's own tests fail on purpose; what they must fail with is here.
         self.expect = values["expect"]
@@ -44,7 +48,7 @@ class Test:
     def needs(self, kernel):
         """Tests with equal needs share a boot."""
         return (kernel, self.hosts, self.cpus, self.mem, self.root, self.cmdline,
-                self.name if self.alone else "")
+                self.programs, self.name if self.alone else "")
 
 
 def every():
@@ -84,4 +88,6 @@ def choose(patterns):
         if not names:
             raise LabError(f"no test is named {pattern}; there are: {' '.join(tests) or 'none'}")
         chosen += [tests[n] for n in names if tests[n] not in chosen]
+    for test in chosen:
+        test.kernels += [k for k in test.asked if k not in test.kernels]
     return chosen

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Tries "make dkms-install" and "make dkms-remove" for each stock kernel.
+Tries "make dkms-install" and "make dkms-remove" for each stock kernel, and for one
+without InfiniBand.
 
 They run as they would on a real host, but in a mount namespace of their own,
 where /usr/src, /lib/modules and /var/lib/dkms are empty file systems with no
 more in them than the kernel's headers: the machine is left as it is. What DKMS
 built is then loaded in an emulated host.
 """
+import collections
 import os
 import re
 import shutil
@@ -14,13 +16,24 @@ import shutil
 from . import initramfs, kernels, paths, runner, verdict
 from .ui import LabError, run
 
-# $1: where the modules shall go; then for each kernel its release, headers, modules.
+CORE, RDMA = "kvm_ferry", "kvm_ferry_rdma"
+ALIAS = "kvm-ferry-transport-2"     # what the module asks for when somebody adds such a channel
+# What modinfo must say of each; None: something.
+INFO = {CORE: {"license": "GPL", "description": None, "alias": set(), "depends": set()},
+        RDMA: {"license": "GPL", "description": None, "alias": {ALIAS},
+               "depends": {CORE, "ib_core", "rdma_cm"}}}
+
+# What DKMS is to install for; MODULES is where the kernel has its own, NAMES what must come of it.
+Target = collections.namedtuple("Target", "release headers modules names")
+
+# $1: where the modules shall go; then for each target its release, headers, modules, names.
 SCRIPT = r"""set -e
 out=$1
 shift
 mount -t tmpfs tmpfs /usr/src
 mount -t tmpfs tmpfs /var/lib/dkms
 mount -t tmpfs tmpfs /lib/modules
+first=$1
 while [ $# -gt 0 ]; do
 	mkdir -p "/lib/modules/$1" "$out/$1"
 	ln -s "$2" "/lib/modules/$1/build"
@@ -30,15 +43,26 @@ while [ $# -gt 0 ]; do
 		exit 1
 	}
 	dkms status -m kvm-ferry -k "$1" | grep ': installed'
-	modinfo -k "$1" -F version kvm_ferry
-	cp "$(modinfo -k "$1" -F filename kvm_ferry)" "$out/$1/"
-	shift 3
+	there=$(find "/lib/modules/$1" -name 'kvm_ferry*' -printf '%f\n' | sed 's/[.]ko.*//' | sort | xargs)
+	test "$there" = "$4" || { echo "installed for $1: $there; it should be: $4"; exit 1; }
+	for name in $4; do
+		modinfo -k "$1" -F version "$name"
+		cp "$(modinfo -k "$1" -F filename "$name")" "$out/$1/"
+	done
+	resolved=$(modprobe -S "$1" --resolve-alias ALIAS || :)
+	case $4 in
+	*rdma*) test "$resolved" = kvm_ferry_rdma ;;
+	*) test -z "$resolved" ;;
+	esac || { echo "depmod's tables for $1 give for the alias: $resolved"; exit 1; }
+	shift 4
 done
+# Whoever removes a kernel removes its headers first, perhaps.
+rm "/lib/modules/$first/build"
 make dkms-remove
 left=$(find /lib/modules -name 'kvm_ferry*'; ls /usr/src; dkms status -m kvm-ferry)
 test -z "$left" || { echo "dkms-remove left: $left"; exit 1; }
 echo everything was removed
-"""
+""".replace("ALIAS", ALIAS)
 
 
 def build_id(path):
@@ -48,43 +72,81 @@ def build_id(path):
     return match[1]
 
 
+def without_infiniband(kernel, out):
+    """A target like KERNEL, but configured without InfiniBand, as a distribution's may be."""
+    headers = out / "headers-without-infiniband"
+    shutil.copytree(kernel.headers, headers, symlinks=True)
+    for name in ("scripts", "tools"):
+        target = (kernel.headers / name).resolve()
+        (headers / name).unlink()
+        (headers / name).symlink_to(target)
+    for name in (".config", "include/config/auto.conf", "include/generated/autoconf.h"):
+        path = headers / name
+        text, gone = re.subn(r"(?m)^(#define )?CONFIG_INFINIBAND.*\n", "", path.read_text())
+        if not gone:
+            raise LabError(f"{kernel.release} has no InfiniBand in its {name}")
+        path.unlink()
+        path.write_text(text)
+    return Target(f"{kernel.release}-plain", headers, kernel.modules, [CORE])
+
+
+def check_info(path, name, version):
+    """modinfo says of the module at PATH what it must."""
+    for field, wanted in {**INFO[name], "version": version}.items():
+        said = run(["modinfo", "-F", field, path], "modinfo").split("\n")[:-1]
+        if isinstance(wanted, set):
+            good = {word for line in said for word in line.split(",") if word} == wanted
+        else:
+            good = bool(said and said[0]) if wanted is None else said == [wanted]
+        if not good:
+            raise LabError(f"modinfo -F {field} {name} says {said}, it should be {wanted}")
+
+
 def install_and_remove(chosen):
-    """Installs for all CHOSEN kernels, then removes; {release: the module that was installed}."""
+    """Installs for all CHOSEN kernels, then removes; {release: {name: what was installed}}."""
     out = paths.BUILD / "dkms"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    targets = [Target(k.release, k.headers, k.modules, [CORE, RDMA]) for k in chosen]
+    targets.append(without_infiniband(chosen[-1], out))
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     env["PATH"] += ":/usr/sbin:/sbin"
     namespace = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-r", "--mount"]
     script = out / "script"
     script.write_text(SCRIPT)
-    words = [w for k in chosen for w in (k.release, k.headers, k.modules)]
+    words = [w for t in targets for w in (t.release, t.headers, t.modules, " ".join(t.names))]
     log = run([*namespace, "sh", script, out, *words], "DKMS", cwd=paths.TOP, env=env,
-              timeout=900)
+              timeout=1350)
     (out / "log").write_text(log)
+    version = re.search(r'PACKAGE_VERSION="(.*)"', (paths.TOP / "dkms.conf").read_text())[1]
     modules = {}
-    for kernel in chosen:
-        installed = next((out / kernel.release).glob("kvm_ferry.ko*"))
-        data = initramfs.unpacked_module(installed)
-        installed.unlink()
-        modules[kernel.release] = out / kernel.release / "kvm_ferry.ko"
-        modules[kernel.release].write_bytes(data)
+    for target in targets:
+        for name in target.names:
+            installed = next((out / target.release).glob(f"{name}.ko*"))
+            data = initramfs.unpacked_module(installed)
+            installed.unlink()
+            path = out / target.release / f"{name}.ko"
+            path.write_bytes(data)
+            check_info(path, name, version)
+            modules.setdefault(target.release, {})[name] = path
     return modules
 
 
 class LoadedTest:
     """What the runner must know of the check in the host (see catalog.Test)."""
 
-    def __init__(self, module):
+    def __init__(self, modules):
         self.name, self.hosts, self.timeout, self.leak = "dkms: loaded is what it built", 1, 60, 0
         self.module, self.taps, self.dmesg_allowed, self.expect = "no", False, "", ""
-        self.commands = [f"sh /lab/loaded.sh {build_id(module)}"]
+        self.commands = [f"sh /lab/loaded.sh {build_id(modules[CORE])} "
+                         f"{build_id(modules[RDMA])} {ALIAS}"]
 
 
 def check(series=paths.KERNELS):
     """Print a line a test; return (passed, failed)."""
     chosen = [kernels.get(one) for one in series]
-    title = f"dkms-install for {', '.join(k.release for k in chosen)}, dkms-remove"
+    title = (f"dkms-install for {', '.join(k.release for k in chosen)}, and without InfiniBand, "
+             "dkms-remove")
     try:
         modules = install_and_remove(chosen)
     except LabError as err:
@@ -95,8 +157,9 @@ def check(series=paths.KERNELS):
     directory = runner.new_run()
     for kernel in chosen:
         test = LoadedTest(modules[kernel.release])
-        files = {f"lib/modules/{kernel.release}/updates/dkms/kvm_ferry.ko":
-                 modules[kernel.release], "lab/loaded.sh": paths.LAB / "host" / "loaded.sh"}
+        files = {f"lib/modules/{kernel.release}/updates/dkms/{path.name}": path
+                 for path in modules[kernel.release].values()}
+        files["lab/loaded.sh"] = paths.LAB / "host" / "loaded.sh"
         try:
             boot = runner.Boot(directory / kernel.series, kernel.series, files=files, module=False)
             try:

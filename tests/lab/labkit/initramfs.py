@@ -25,8 +25,11 @@ from .ui import LabError, Step, run
 # other programs, are the real ones.
 TOOLS = ("/bin/dash", "/usr/bin/env", "/usr/bin/flock", "/usr/bin/nice", "/usr/bin/setsid",
          "/usr/bin/taskset", "/usr/bin/timeout", "/usr/bin/xargs", "/usr/sbin/ip", "/usr/sbin/tc", "/usr/bin/ss", "/usr/bin/iperf3",
-         "/usr/bin/setpriv", "/usr/bin/prlimit", "/usr/bin/unshare")
-BASE_VERSION = b"6"
+         "/usr/bin/setpriv", "/usr/bin/prlimit", "/usr/bin/unshare", "/usr/bin/rdma",
+         "/usr/bin/ib_write_bw", "/usr/bin/ibv_devinfo")
+# What libibverbs loads by itself for a Soft-RoCE device.
+VERBS = ("/etc/libibverbs.d/rxe.driver", "/usr/lib/x86_64-linux-gnu/libibverbs/librxe-rdmav34.so")
+BASE_VERSION = b"9"
 
 
 class Cpio:
@@ -200,6 +203,9 @@ def put_tools(cpio, tools):
     for name, path in files.items():
         name = re.sub(r"^lib64/", "usr/lib64/", name)
         cpio.file(name, path.read_bytes())
+    for path in VERBS:
+        if os.path.exists(path):
+            cpio.file(path.lstrip("/"), pathlib.Path(path).read_bytes())
     applets = run(["/bin/busybox", "--list-full"], "busybox").split()
     have = {pathlib.Path(t).name for t in tools} | {"sh"}
     cpio.link("usr/bin/sh", "dash")
@@ -221,6 +227,17 @@ def make_base(kernel, tools):
         # usr-merged: /lib is a link in Debian, a plain directory here
         cpio.file(name, data, 0o644)
     return cpio.bytes()
+
+
+def machine_programs(names):
+    """{path in the host: file} of programs of this machine."""
+    files = {}
+    for name in names:
+        path = shutil.which(name)
+        if not path:
+            raise LabError(f"{name} is not there: run \"tests/lab/lab setup\"")
+        files[f"usr/bin/{name}"] = pathlib.Path(path)
+    return files
 
 
 def put_programs(cpio, files):
@@ -249,9 +266,9 @@ def ours(kernel, module=None, extra=None):
     module = kernel.module if module is None else module
     if module and module.exists():
         files["lab/kvm_ferry.ko"] = module
-        rdma = module.with_name("kvm_ferry_rdma.ko")
-        if rdma.exists():
-            files["lab/kvm_ferry_rdma.ko"] = rdma
+        for beside in (module.with_name("kvm_ferry_rdma.ko"), *module.parent.glob("ferry_*.ko")):
+            if beside.exists():
+                files[f"lab/{beside.name}"] = beside
     if kernel.suites.exists():
         files["lab/kvm_ferry_kunit.ko"] = kernel.suites
     put_programs(cpio, files)

@@ -8,8 +8,9 @@ from .ui import LabError, run
 
 PREFIX = "/usr"
 WANTED = ("usr/lib/libferry.so", "usr/lib/libferry.a", "usr/lib/pkgconfig/libferry.pc",
-          "usr/include/ferry.h", "usr/include/linux/kvm_ferry.h", "usr/sbin/ferryctl",
-          "usr/share/man/man8/ferryctl.8")
+          "usr/include/ferry.h", "usr/include/ferry_connect.h",
+          "usr/include/linux/kvm_ferry.h", "usr/sbin/ferryctl", "usr/share/man/man8/ferryctl.8",
+          "usr/share/kvm-ferry/ferryctl.schema.json")
 
 # Opening the device fails where there is none, and libferry says why.
 PROGRAM = r"""
@@ -39,7 +40,8 @@ def install(series):
         with paths.locked(kernel.build / ".lock"):      # it builds where the lab does
             run(["make", "-C", paths.TOP, "install", f"DESTDIR={root}", f"PREFIX={PREFIX}",
                  f"KVERSION={kernel.release}", f"KDIR={kernel.headers}"], "make install", env=env)
-        wanted = (*WANTED, f"lib/modules/{kernel.release}/updates/kvm_ferry.ko")
+        wanted = (*WANTED, *(f"lib/modules/{kernel.release}/updates/{name}.ko"
+                             for name in ("kvm_ferry", "kvm_ferry_rdma")))
         missing = [w for w in wanted if not (root / w).exists() and
                    not (root / f"{w}.xz").exists()]
         if missing:

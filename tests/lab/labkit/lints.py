@@ -140,14 +140,15 @@ def grep(pattern, files, why):
 
 
 def lint_versions():
-    files = [f for f in tracked() if name(f).startswith("module/") and f.suffix in (".c", ".h")
+    files = [f for f in tracked() if name(f).startswith(("module/", "examples/")) and f.suffix in (".c", ".h")
              and f.name != "compat.h"]
     return grep(r"LINUX_VERSION_CODE|KERNEL_VERSION|linux/version\.h", files,
                 "kernel versions belong in compat.h only")
 
 
 def lint_kvm_host():
-    files = [f for f in tracked() if name(f).startswith("module/") and f.suffix in (".c", ".h")]
+    files = [f for f in tracked() if name(f).startswith(("module/", "examples/")) and
+             f.suffix in (".c", ".h")]
     return grep(r"#\s*include.*kvm_host\.h", files, "KVM's internals are closed to modules")
 
 
@@ -155,19 +156,20 @@ def lint_release():
     """One version in all the places that tell it."""
     found = {}
     for where, pattern in (("dkms.conf", r'PACKAGE_VERSION="([^"]+)"'),
-                           ("userspace/common.mk", r"(?m)^VERSION := (\S+)"),
+                           ("debian/changelog", r"\Akvm-ferry \((\S+)\)"),
+                           ("docs/packaging.md", r"(?m)^Version: +(\S+)"),
                            ("module/*.h", r'FERRY_RELEASE\s+"([^"]+)"')):
         for path in paths.TOP.glob(where):
             match = re.search(pattern, path.read_text())
             if match:
                 found[name(path)] = match[1]
-    if len(found) < 3:
+    if len(found) < 4:
         return [f"a version is missing; found only {found}"]
     return [] if len(set(found.values())) == 1 else [f"versions differ: {found}"]
 
 
 def lint_shell():
-    files = [f for f in tracked() if f.suffix == ".sh" or
+    files = [f for f in tracked() if f.suffix in (".sh", ".bash") or
              re.match(r"#!.*\b(sh|bash|dash)\b", first_line(f))]
     return findings(["shellcheck", "-x", "-S", "warning", "-f", "gcc",
                      "-e", "SC1091", *files])
@@ -186,9 +188,12 @@ def lint_man():
 
 def lint_spdx():
     lines = []
+    # Their formats have no comments.
+    bare = ("debian/changelog", "debian/copyright", "debian/source/format")
     for path in tracked():
         if path.name in ("COPYING", ".gitignore", "README", "LICENSE") or \
                 path.name.startswith("COPYING") or path.suffix in (".md", ".json") or \
+                name(path) in bare or \
                 "corpus" in path.parts:     # bytes, some of them by chance no binary ones
             continue
         # A patch begins with what it is for.
@@ -196,6 +201,53 @@ def lint_spdx():
         if b"\0" not in head and b"SPDX-License-Identifier" not in head:
             lines.append(f"{name(path)}: no SPDX-License-Identifier line")
     return lines
+
+
+def events_of(text):
+    """{tracepoint: its fields} of a trace header."""
+    classes = {match[1]: re.findall(r"__(?:field|array|string)\((?:[^,()]+, )?(\w+)[,)]", match[2])
+               for match in re.finditer(r"(?ms)^(?:TRACE_EVENT|DECLARE_EVENT_CLASS)\((\w+),(.*?)"
+                                        r"^\);", text)}
+    events = {event: classes.get(event, []) for event in re.findall(r"\bTRACE_EVENT\((\w+),", text)}
+    events.update({event: classes.get(one, []) for one, event in
+                   re.findall(r"\bDEFINE_EVENT\((\w+), (\w+),", text)})
+    return events
+
+
+def lint_tracepoints():
+    """docs/research.md has every tracepoint with its fields, and recipes of both kinds for it."""
+    page = (paths.TOP / "docs" / "research.md").read_text()
+    events = events_of((paths.TOP / "module" / "trace.h").read_text())
+    sections = dict(re.findall(r"(?ms)^### `(ferry_\w+)`\n(.*?)(?=^##|\Z)", page))
+    lines = [f"docs/research.md: {one} is no tracepoint of module/trace.h"
+             for one in sections if one not in events]
+    if len(events) < 8:
+        lines.append(f"module/trace.h: only {', '.join(events)} were found there")
+    recipes = {kind: "".join(p.read_text() for p in (paths.TOP / "docs" / "research").glob(kind))
+               for kind in ("*.bt", "*.sh")}
+    for event, fields in events.items():
+        told = re.findall(r"(?m)^\| `(\w+)` \|", sections.get(event, ""))
+        if not fields or told != fields:
+            lines.append(f"docs/research.md: {event} has the fields {', '.join(fields)}; "
+                         f"told are {', '.join(told) or 'none'}")
+        # "ferry_pass_(begin|end)" is both.
+        short = event.rsplit("_", 1)
+        for kind, text in recipes.items():
+            if not re.search(rf"\b{event}\b|\b{short[0]}_\([a-z|]*\b{short[1]}\b", text):
+                lines.append(f"docs/research/{kind}: no recipe for {event}")
+    return lines
+
+
+def lint_shown():
+    """What docs/research.md shows of files is what they are, and it shows all of them."""
+    page = (paths.TOP / "docs" / "research.md").read_text()
+    shown = re.findall(r"(?ms)^<!-- file: (\S+) -->\n```\w*\n(.*?)^```$", page)
+    lines = [f"docs/research.md: {file} is shown otherwise than it is" for file, text in shown
+             if not (paths.TOP / file).is_file() or (paths.TOP / file).read_text() != text]
+    wanted = {name(p) for p in tracked() if name(p).startswith("docs/research/") or
+              re.fullmatch(r"examples/\w+\.c", name(p))}
+    return lines + [f"docs/research.md: {file} is not shown"
+                    for file in sorted(wanted - {file for file, _ in shown})]
 
 
 def lint_length():
@@ -213,7 +265,7 @@ def every(series):
     yield from ((f"W=1, sparse: module on {one}", lambda one=one: lint_module(one))
                 for one in series)
     yield "make install", lambda: install.install(series[-1])
-    for where, user in (("module/", False), ("uapi/", False), ("tests/kunit/", False),
+    for where, user in (("module/", False), ("uapi/", False), ("examples/", False), ("tests/kunit/", False),
                         ("userspace/", True), ("tests/e2e/", True), ("tests/guest/", True),
                         ("tests/user/", True), ("tests/bench/", True), ("tests/lab/", True),
                         ("tests/qemu/", True)):
@@ -228,6 +280,8 @@ def every(series):
     yield "pyflakes", lint_python
     yield "mandoc -T lint", lint_man
     yield "SPDX lines", lint_spdx
+    yield "docs/research.md: tracepoints", lint_tracepoints
+    yield "docs/research.md: shown files", lint_shown
     yield f"no file over {MAX_LINES} lines", lint_length
 
 

@@ -32,7 +32,8 @@ LIBVIRT = scenario("libvirt", 2, 900, "libvirt.sh")
 EDGES = (scenario("edges of the machine", 1, 900, "edges.sh vcpus reset"),
          scenario("edges of memory", 1, 900, "edges.sh memory"),
          scenario("edges of a migration", 1, 600, "edges.sh ends refusals versions"))
-ALL = (scenario("moves", 1, 400, "moves.sh"), *EDGES,
+RDMA = scenario("rdma", 1, 900, "rdma.sh refusals ends moves")
+ALL = (scenario("moves", 1, 400, "moves.sh"), RDMA, *EDGES,
        scenario("hosts", 2, 900, "hosts.sh 5 all"), LIBVIRT, OWN)
 SHORT = (scenario("there and back", 2, 300, "hosts.sh 1"),)
 

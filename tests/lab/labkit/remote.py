@@ -27,6 +27,7 @@ LEFT_OUT = {
     "converges": "it needs a link of 100 Mbit/s, and no traffic control is set on a real card",
     "hot": "it needs a link of 100 Mbit/s, and no traffic control is set on a real card",
     "trace": "it needs a link of 100 Mbit/s, and no traffic control is set on a real card",
+    "rdma": "run tests/rdma-hw there",
     "profile": "run perf on the machine itself",
 }
 

@@ -174,7 +174,7 @@ def show(result, verbose):
 
 def run_group(directory, needs, tests, verbose, keep, deadline, fail_fast=False):
     """Run TESTS, which share NEEDS, on as few boots as it takes; return results."""
-    series, hosts, cpus, mem, root, cmdline, _ = needs
+    series, hosts, cpus, mem, root, cmdline, programs, _ = needs
     results, boot, number, boots = [], None, 0, 0
     try:
         for test in tests:
@@ -192,7 +192,7 @@ def run_group(directory, needs, tests, verbose, keep, deadline, fail_fast=False)
                 if not boot:
                     boots += 1
                     boot = Boot(directory / f"boot{boots}", series, hosts, cpus, mem, root,
-                                cmdline)
+                                cmdline, files=initramfs.machine_programs(programs))
                 result, reusable = run_one(boot, test, series, number)
                 if result.leaked_only and reusable:
                     # Caches that fill once are no leak; what is lost again is.

@@ -1,0 +1,55 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# One host: guests under several loads move from one minivm to another, and the downtime
+# that was predicted when each was paused is told beside the one that came.
+# $1: moves of each
+. /tests/lib.sh
+
+require minivm ferryctl /guest/flat.bin
+cd /tmp || fail "no /tmp"
+
+key() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" migrated | tail -n 1; }
+guest_says() { [ "$(grep -c "FERRY-FLAT cpu=$1 " one.log)" -gt "$2" ]; }
+
+# move LOAD FLAT-ARGUMENTS OPTION...
+move()
+{
+	mo_load=$1 mo_flat=$2
+	shift 2
+	: >one.log
+	: >two.log
+	minivm --name one --cpus 2 --memory 64M --ring-entries 1024 --control one.ctl --console one.log \
+		--flat /guest/flat.bin --append "$mo_flat" </dev/null >one.out 2>&1 &
+	minivm --name two --cpus 2 --memory 64M --ring-entries 1024 --control two.ctl --console two.log \
+		--incoming </dev/null >two.out 2>&1 &
+	wait_for 20 test -S one.ctl
+	wait_for 20 test -S two.ctl
+	wait_for 60 guest_says 0 1
+	ferryctl receive two.ctl tcp:7000 --json >received 2>&1 &
+	mo_receiver=$!
+	wait_for 20 listens 7000
+	ferryctl migrate one.ctl tcp:127.0.0.1:7000 --channels 2 --downtime 300ms --json "$@" >migrated 2>&1 ||
+		fail "it did not move: $(cat migrated)"
+	wait "$mo_receiver" || fail "it did not arrive: $(cat received)"
+	echo "bench {\"what\": \"predict\", \"load\": \"$mo_load\"," \
+		"\"predicted_ns\": $(key predicted_downtime_ns), \"downtime_ns\": $(key downtime_ns)," \
+		"\"ram_ns\": $(key downtime_ram_ns), \"state_ns\": $(key downtime_state_ns)," \
+		"\"commit_ns\": $(key downtime_commit_ns), \"expected_ram_ns\": $(key expected_ram_ns)," \
+		"\"expected_trips_ns\": $(key expected_trips_ns)," \
+		"\"expected_fixed_ns\": $(key expected_fixed_ns)," \
+		"\"expected_state_ns\": $(key expected_state_ns), \"passes\": $(key dirty_sync_count)}"
+	vmcmd one.ctl '{"cmd":"quit"}' >/dev/null
+	vmcmd two.ctl '{"cmd":"quit"}' >/dev/null
+	wait_for 20 test ! -S one.ctl
+	wait_for 20 test ! -S two.ctl
+}
+
+n=0
+while [ $n -lt "$1" ]; do
+	move quiet "64 200000"
+	move steady "512 20000" --bandwidth 16M
+	move "slow link" "512 50000" --bandwidth 4M
+	move busy "1024 0 0 20000" --bandwidth 8M --throttle auto
+	move verified "512 20000" --bandwidth 16M --verify
+	n=$((n + 1))
+done
