@@ -70,7 +70,7 @@ static int check_socket(struct socket *sock, struct ferry_reason *why)
 	    sk->sk_protocol != IPPROTO_TCP)
 		return ferry_because(why, -EPROTONOSUPPORT, "the socket is not TCP over IPv4 or IPv6");
 	if (READ_ONCE(sk->sk_state) != TCP_ESTABLISHED)
-		return ferry_because(why, -ENOTCONN, "the socket is not connected");
+		return ferry_because(why, -ENOTCONN, "the socket is not connected, or its peer has closed it");
 	if (tls_needs_constant_pages(sk))
 		return ferry_because(why, -EOPNOTSUPP, "the socket has TLS_TX_ZEROCOPY_RO, which needs pages that do not change: turn it off");
 	return 0;

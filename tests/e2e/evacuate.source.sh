@@ -15,7 +15,12 @@ shares()
 	awk -v want="\"max_bandwidth\": *$1," '/"sessions"/ { n = 0 } $0 ~ want && ++n > most { most = n }
 		END { print most + 0 }' sessions
 }
-has_limit() { ferryctl status --json | grep -q "\"max_bandwidth\": *$1,"; }
+# moves_at BYTES: memory moves, and not only is a session made for it
+moves_at()
+{
+	ma_said=$(ferryctl status --json)
+	echo "$ma_said" | grep -q "\"max_bandwidth\": *$1," && echo "$ma_said" | grep -q '"state_name": *"live"'
+}
 runs_on()
 {
 	ro_said=$(grep -c FERRY-FLAT "$1.log")
@@ -61,7 +66,7 @@ meet moved 150
 await sink-listens-again 60 >/dev/null
 ferryctl evacuate --to "tcp:$SINK_IP:7001" lonely.ctl --bandwidth 64K >out 2>&1 &
 evacuation=$!
-wait_for 60 has_limit 65536
+wait_for 60 moves_at 65536
 kill -INT "$evacuation"
 wait_for 60 gone "$evacuation"
 wait "$evacuation"
