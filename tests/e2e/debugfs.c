@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lab: sources=ring_vm.c,pair.c,tap.c timeout=180 leak=4096 kernels=6.1,6.12
+ * lab: sources=ring_vm.c,pair.c,tap.c timeout=180 leak=4096 kernels=6.1,6.12,debug
  *
  * /sys/kernel/debug/kvm_ferry: a session's files are there as long as it is, for root
  * alone, and say what the ioctls say. One that is held open neither keeps the session

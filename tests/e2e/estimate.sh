@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# lab: cpus=2 mem=768 timeout=360 leak=8192 kernels=6.1,6.12
+# lab: cpus=2 mem=768 timeout=360 leak=8192 kernels=6.1,6.12 asked=debug
 #
 # What ferryctl estimate says of two guests comes true. One writes its memory evenly: it
 # converges, in the time that was said, give or take a factor of two. One has a vCPU that writes

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# lab: cpus=2 mem=768 timeout=420 kernels=6.1,6.12
+# lab: cpus=2 mem=768 timeout=420 kernels=6.1,6.12 asked=debug
 # Three guests are to leave for another host, two at a time: the longest first, each with half of
 # the bandwidth and the last one with all of it. One has nobody who takes it: the others go all
 # the same, and it runs on here; again when it goes, and that is interrupted.

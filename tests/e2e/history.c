@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lab: sources=pair.c,tap.c timeout=120 kernels=6.1,6.12
+ * lab: sources=pair.c,tap.c timeout=120 kernels=6.1,6.12,debug
  *
  * What became of sessions: a record for each that was started, with the figures and
  * the sentence that it ended with; the last 64 of them; a reader that follows while

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lab: sources=ring_vm.c,pair.c,tap.c timeout=180 leak=8192 kernels=6.1,6.12 libs=pthread
+ * lab: sources=ring_vm.c,pair.c,tap.c timeout=180 leak=8192 kernels=6.1,6.12 asked=debug libs=pthread
  *
  * The examples of docs/research.md move real memory, which is compared at the end: a sending
  * order, a transport, a dirty source. Each does what it says, and its module stays loaded while a

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lab: sources=ring_vm.c,bad_call.c,pair.c,tap.c timeout=90 leak=4096 kernels=6.1,6.12
+ * lab: sources=ring_vm.c,bad_call.c,pair.c,tap.c timeout=90 leak=4096 kernels=6.1,6.12,debug
  *
  * A session that measures: it knows each page that the guest has dirtied in its window
  * once, moves nothing, harms nothing, and hands the rings back for a migration.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lab: sources=ring_vm.c,pair.c,tap.c timeout=180 leak=4096 kernels=6.1,6.12
+ * lab: sources=ring_vm.c,pair.c,tap.c timeout=180 leak=4096 kernels=6.1,6.12,debug
  *
  * ferryctl watch on terminals of 80 columns and 24 rows, beside a real migration of a
  * guest that writes: no line is too wide, no frame too high, and its figures are those
