@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # One module each, with the module's own headers: see docs/research.md. Kbuild includes this
 # where FERRY_EXAMPLES=m was said.
-obj-m += ferry_order_sparse.o ferry_transport_digest.o
+obj-m += ferry_order_plain.o ferry_order_sparse.o ferry_transport_digest.o
+ferry_order_plain-y := examples/order_plain.o
 ferry_order_sparse-y := examples/order_sparse.o
 ferry_transport_digest-y := examples/transport_digest.o
 

@@ -73,11 +73,11 @@ void ferry_dirty_staged(struct ferry_session *s, struct ferry_region *r, u64 pag
 	atomic64_add(pages, &r->dirty_pages);
 }
 
-void ferry_dirty_wasted(struct ferry_session *s, struct ferry_region *r, u32 pages)
+void ferry_dirty_again(struct ferry_session *s, struct ferry_region *r, u32 pages)
 {
 	if (!pages)
 		return;
-	atomic64_add(pages, &s->stats.wasted);
+	atomic64_add(pages, &s->stats.again);
 	ferry_dirty_staged(s, r, pages);
 }
 
@@ -180,7 +180,7 @@ static void publish_pages(struct ferry_session *s)
 	atomic64_sub(staged, &s->stats.staged);
 }
 
-/* Pages are being sent that will have to go once more: rather not too many. */
+/* Pages come to their turn in vain, for they have been written again: rather not too many. */
 static bool rearm_pays(struct ferry_session *s)
 {
 	struct ferry_dirty *d = &s->dirty;
@@ -189,7 +189,7 @@ static bool rearm_pays(struct ferry_session *s)
 	if (d->feeding || atomic64_read(&s->stats.pending) <= 0)
 		return false;
 	return ferry_plan_rearm_early(ferry_dirty_ready(d), atomic64_read(&s->stats.normal) - d->sent,
-				      atomic64_read(&s->stats.wasted) - d->wasted);
+				      atomic64_read(&s->stats.again) - d->again);
 }
 
 /*
@@ -225,7 +225,7 @@ static int rearm_and_publish(struct ferry_session *s, u64 most)
 			publish_staged(s);
 	} while (most == U64_MAX && ferry_dirty_ready(d));
 	d->sent = atomic64_read(&s->stats.normal);
-	d->wasted = atomic64_read(&s->stats.wasted);
+	d->again = atomic64_read(&s->stats.again);
 	if (d->feed)
 		tell_portion(s, ferry_dirty_ready(d) ? d->feed - min_t(u64, d->feed, held - d->held) : 0,
 			     min_t(u64, most, FERRY_PORTION_MAX) / 2);

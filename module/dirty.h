@@ -119,7 +119,7 @@ struct ferry_dirty_page {
  * @pressed: a ring is so full of them that its vCPU would have to wait soon;
  *	main task only
  * @sent: pages that had been sent when the rings were reset last; main task only
- * @wasted: of these, while they were staged; main task only
+ * @again: pages that had been staged when their turn came, likewise; main task only
  * @fresh: a ring was added: the next reset may meet entries that the VMM had
  *	reaped and left
  * @rearm_wanted: by syncs whose round has not begun: bits of enum ferry_rearm
@@ -149,7 +149,7 @@ struct ferry_dirty {
 	bool hungry;
 	bool pressed;
 	u64 sent;
-	u64 wasted;
+	u64 again;
 	bool fresh;
 	atomic_t rearm_wanted;
 	atomic_t sync_wanted;
@@ -191,8 +191,8 @@ void ferry_dirty_left(struct ferry_session *s, s64 pages);
 /* Main task, once, when the session has ended. */
 void ferry_dirty_drain(struct ferry_session *s);
 
-/* Sender: of the pages that it took for sending, so many are staged. */
-void ferry_dirty_wasted(struct ferry_session *s, struct ferry_region *r, u32 pages);
+/* Sender: of the published pages that it took, so many are staged. */
+void ferry_dirty_again(struct ferry_session *s, struct ferry_region *r, u32 pages);
 /* Main task: so many became dirty that nobody knew to be. */
 void ferry_dirty_staged(struct ferry_session *s, struct ferry_region *r, u64 pages);
 /* Anybody. Both count what they newly set as pending and wake nobody. */

@@ -18,7 +18,7 @@ void ferry_walk_begin(struct ferry_walk *w, struct ferry_region *const *regions,
 	u32 i;
 
 	*w = (struct ferry_walk) { .regions = regions, .nr_regions = nr_regions, .order = order };
-	for (i = 0; order && i < nr_regions; i++)
+	for (i = 0; order && order->next && i < nr_regions; i++)
 		w->asks += regions[i]->nr_blocks;
 }
 

@@ -16,7 +16,9 @@ struct module;
  * struct ferry_order_ops - a sending order, of a module of one's own
  * @owner: its module; each session that uses the order holds a reference
  * @name: for people
- * @next: a sender asks: which block comes next? Says so in @w->region and @w->block,
+ * @plain: a page that a sweep finds published goes, also if it is known to have been written
+ *	since. Otherwise such a page is left to the pass in which it will be published again
+ * @next: NULL: ascending. A sender asks: which block comes next? Says so in @w->region and @w->block,
  *	and returns true; false: it has nothing more to say in this sweep. What it
  *	wants to keep between two calls is in @w->stage and in these two. Any task, several
  *	at once, each with a walk of its own; it must not sleep. It may look at the
@@ -29,8 +31,14 @@ struct module;
 struct ferry_order_ops {
 	struct module *owner;
 	const char *name;
+	bool plain;
 	bool (*next)(struct ferry_walk *w);
 };
+
+static inline bool ferry_order_plain(const struct ferry_order_ops *order)
+{
+	return order && order->plain;
+}
 
 /**
  * struct ferry_walk - a sender's sweep over the blocks that have published pages

@@ -151,10 +151,9 @@ bool ferry_plan_rearm(u32 held, u32 entries)
 	return held >= ferry_plan_ring_room(entries) / 2;
 }
 
-bool ferry_plan_rearm_early(u64 held, u64 sent, u64 wasted)
+bool ferry_plan_rearm_early(u64 held, u64 sent, u64 again)
 {
-	return held && held / FERRY_REARM_WASTED <= wasted && held / FERRY_REARM_SENT <= sent &&
-	       wasted;
+	return held && held / FERRY_REARM_AGAIN <= again && held / FERRY_REARM_SENT <= sent && again;
 }
 
 u32 ferry_plan_portion(u64 link_rate)

@@ -136,22 +136,21 @@ u32 ferry_plan_ring_room(u32 entries);
  */
 bool ferry_plan_rearm(u32 held, u32 entries);
 
-#define FERRY_REARM_WASTED	16U
+#define FERRY_REARM_AGAIN	16U
 #define FERRY_REARM_SENT	2U
 
 /**
  * ferry_plan_rearm_early - would a reset in the middle of a pass pay
  * @held: entries of all rings that were harvested and wait for a reset
  * @sent: pages that were sent since then
- * @wasted: of these, pages that had been written since then: they go once more,
- *	though what went was their newest content
+ * @again: pages that were not, for they had been written since they were published
  *
- * A reset makes the guest fault up to @held times, and spares pages from then on
- * what @wasted counts. It pays if that is at least one page in
- * FERRY_REARM_WASTED; and over a slow link a guest shall not fault more often
+ * A reset makes the guest fault up to @held times, and lets pages go in this pass that
+ * @again counts. It pays if that is at least one page in
+ * FERRY_REARM_AGAIN; and over a slow link a guest shall not fault more often
  * than FERRY_REARM_SENT times for each page that it carries.
  */
-bool ferry_plan_rearm_early(u64 held, u64 sent, u64 wasted);
+bool ferry_plan_rearm_early(u64 held, u64 sent, u64 again);
 
 /* A reset takes a lock of the VM's and flushes its TLBs: not for a handful of pages. */
 #define FERRY_PORTION_MIN	64U

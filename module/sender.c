@@ -290,15 +290,23 @@ static int send_hole(struct send_batch *b, struct ferry_region *r, u64 pfn, u64 
 	return 0;
 }
 
+/*
+ * Pages that were written since they were published will be published once more, and do
+ * not go now. The bits are taken before it is asked whether they are staged: a page leaves
+ * staged before it is published (ferry_bits_move()), so one that was taken, and is
+ * staged, has being published still before it. Asked the other way round, both could be over.
+ */
 static int send_word(struct send_batch *b, struct ferry_region *r, u64 pfn)
 {
 	u32 count = min_t(u64, BITS_PER_LONG, r->nr_pages - pfn);
-	u64 word = ferry_bits_take(r->published, pfn, count);
+	u64 word = ferry_bits_take(r->published, pfn, count), again;
 	int ret = 0;
 
 	ferry_dirty_left(b->s, atomic64_sub_return(hweight64(word), &b->s->stats.pending));
-	/* Written since they were published: they go now, and once more. */
-	ferry_dirty_wasted(b->s, r, hweight64(word & READ_ONCE(r->staged[pfn / BITS_PER_LONG])));
+	again = word & READ_ONCE(r->staged[pfn / BITS_PER_LONG]);
+	ferry_dirty_again(b->s, r, hweight64(again));
+	if (!ferry_order_plain(b->s->order))
+		word &= ~again;
 	while (word) {
 		u32 at = __ffs64(word);
 		u32 run = ~(word >> at) ? __ffs64(~(word >> at)) : BITS_PER_LONG;

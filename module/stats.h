@@ -30,7 +30,7 @@ struct ferry_stats {
 	atomic64_t dirty_pages;		/* became dirty since START */
 	atomic64_t pending;		/* published now */
 	atomic64_t staged;		/* staged and not published now; about: ferry_dirty_staged() */
-	atomic64_t wasted;		/* sent while they were staged */
+	atomic64_t again;		/* staged when their turn came */
 	atomic64_t ring_full;
 	atomic64_t ring_full_ns;
 	atomic64_t throttle_ns;

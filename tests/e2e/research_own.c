@@ -2,8 +2,8 @@
 /*
  * lab: sources=ring_vm.c,pair.c,tap.c timeout=180 leak=8192 kernels=6.1,6.12 asked=debug libs=pthread
  *
- * The examples of docs/research.md move real memory, which is compared at the end: a sending
- * order, a transport, a dirty source. Each does what it says, and its module stays loaded while a
+ * The examples of docs/research.md move real memory, which is compared at the end: sending
+ * orders, a transport, a dirty source. Each does what it says, and its module stays loaded while a
  * session uses it.
  */
 #define _GNU_SOURCE
@@ -25,8 +25,10 @@
 #define BYTES		(24 * MIB)
 #define BLOCK		(2 * MIB)
 #define ORDER		"ferry_order_sparse"
+#define PLAIN		"ferry_order_plain"
 #define TRANSPORT	"ferry_transport_digest"
 #define SOURCE		"ferry_dirty_mkclean"
+#define WRITTEN		64		/* pages */
 #define TRIES		1200		/* of 50 ms */
 #define STEP_US		50000
 
@@ -153,6 +155,61 @@ move:
 	pair_close(&p);
 	munmap(p.from, BYTES);
 	munmap(p.to, BYTES);
+}
+
+static size_t not_zero(const uint8_t *mem, size_t bytes)
+{
+	static const uint8_t zero[PAGE];
+	size_t at, pages = 0;
+
+	for (at = 0; at < bytes; at += PAGE)
+		pages += !!memcmp(mem + at, zero, PAGE);
+	return pages;
+}
+
+/*
+ * While a first pass is busy with what lies before them, a vCPU writes pages. They wait for
+ * the pass in which they are published again; the plain order sends them in both.
+ */
+static void written_again(bool plain)
+{
+	struct pair p = { .bytes = BYTES, .channels = 1, .transport = KVM_FERRY_TRANSPORT_TCP };
+	const char *how = plain ? "plain" : "rested";
+	struct kvm_ferry_stats src;
+	uint64_t sent, pages;
+	int tries = TRIES;
+	struct vm vm;
+
+	vm_open(&vm, BYTES, BYTES, 4096);
+	p.from = vm.mem;
+	p.to = pair_memory(BYTES, false);
+	fill(p.from + BLOCK, MIB, 5);
+	cpu_program(vm_add_cpu(&vm), 16 * MIB, WRITTEN, 1);
+	pair_open(&p, vm.fd);
+	vm_hand_over(&vm, p.source, BYTES);
+	set_bandwidth(&p, 65536);
+	pair_start(&p);
+	cpu_run_to_end(&vm.cpus[0]);
+	do {
+		src = pair_stats(p.source);
+		usleep(src.out_ring_entries < WRITTEN ? STEP_US : 0);
+	} while (src.out_ring_entries < WRITTEN && tries--);
+	tap_check(src.out_ring_entries >= WRITTEN && src.out_ram_normal < MIB / PAGE,
+		  "%s: %llu pages are known to be written, when %llu have been sent", how,
+		  (unsigned long long)src.out_ring_entries, (unsigned long long)src.out_ram_normal);
+	set_bandwidth(&p, 0);
+	pair_wait(p.source, KVM_FERRY_EVENT_CONVERGED);
+	tap_check(!pair_switch(&p, how, sizeof("plain")), "%s: moved", how);
+	check_equal(&p, how);
+	sent = pair_stats(p.source).out_ram_normal;
+	pages = not_zero(p.from, BYTES) + (plain ? WRITTEN : 0);
+	/* The vCPU's counter is in a page of the first block: written before its turn, or not. */
+	tap_check(sent == pages || sent == pages + 1, "%s: %llu pages were sent, and %llu should be", how,
+		  (unsigned long long)sent, (unsigned long long)pages);
+	vm_take_back(&vm, how);
+	pair_close(&p);
+	munmap(p.to, BYTES);
+	vm_close(&vm);
 }
 
 static void await_passes(struct pair *p, unsigned int passes)
@@ -351,6 +408,11 @@ int main(void)
 	vm_moves(ORDER, KVM_FERRY_TRANSPORT_TCP, true);
 	check_unloads(ORDER);
 	order_is_kept(false);
+
+	written_again(false);
+	load(PLAIN);
+	written_again(true);
+	check_unloads(PLAIN);
 
 	load(TRANSPORT);
 	vm_moves(TRANSPORT, KVM_FERRY_TRANSPORT_OWN, true);

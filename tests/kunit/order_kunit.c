@@ -102,6 +102,7 @@ static const struct ferry_order_ops orders[] = {
 	{ .name = "says nothing", .next = says_nothing },
 	{ .name = "half", .next = half },
 	{ .name = "goes astray", .next = goes_astray },
+	{ .name = "none", .plain = true },
 };
 
 /* @way: region and block of each step. @take: its pages are sent. */
@@ -145,6 +146,7 @@ static void test_comes_to_all(struct kunit *test)
 		"02 00 01 03 04 10 20 21 22 ",
 		"00 01 02 03 04 10 20 21 22 ",
 		"04 03 00 01 02 10 20 21 22 ",
+		"00 01 02 03 04 10 20 21 22 ",
 		"00 01 02 03 04 10 20 21 22 ",
 	};
 	struct memory *m = make(test);

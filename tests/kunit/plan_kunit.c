@@ -238,10 +238,10 @@ static void ring_room(struct kunit *test)
 static void rearm_early(struct kunit *test)
 {
 	static const struct {
-		u64 held, sent, wasted;
+		u64 held, sent, again;
 		bool want;
 	} rows[] = {
-		/* nothing to reset; nothing was wasted */
+		/* nothing to reset; nothing was written again */
 		{ 0, 0, 0, false }, { 0, 100, 100, false }, { 1, 100, 0, false }, { 15, 100, 0, false },
 		/* a page in sixteen */
 		{ 1, 1, 1, true }, { 160, 1000, 10, true }, { 160, 1000, 9, false },
@@ -254,7 +254,7 @@ static void rearm_early(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(rows); i++)
 		KUNIT_EXPECT_EQ_MSG(test, ferry_plan_rearm_early(rows[i].held, rows[i].sent,
-								 rows[i].wasted),
+								 rows[i].again),
 				    rows[i].want, "row %zu", i);
 }
 

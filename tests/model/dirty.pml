@@ -420,7 +420,7 @@ proctype main_task()
 proctype sender(byte c)
 {
 	byte p;
-	bit tx_pass, seen;
+	bit tx_pass, seen, again;
 
 	do
 	:: atomic { pass != tx_pass -> p = FIRST(c); seen = portion };
@@ -430,11 +430,20 @@ proctype sender(byte c)
 			socket[c]!p;
 			atomic { published[p] = 0; p++ }
 #else
+#ifdef MISTAKE_STAGED_BEFORE_TAKEN	/* 3: it may be published between the two */
+		:: atomic { p <= LAST(c) && published[p] -> again = staged[p] };
+			published[p] = 0;
+#elif defined(WIDE)	/* what may come between the two is seen with one page */
+		:: atomic { p <= LAST(c) && published[p] -> published[p] = 0; again = staged[p] };
+#else
 		:: atomic { p <= LAST(c) && published[p] -> published[p] = 0 };
+			again = staged[p];
+#endif
 			if
-			:: atomic { socket[c]!p; p++ }
+			:: atomic { again -> again = 0; p++ }	/* it will be published once more */
+			:: atomic { !again -> socket[c]!p; p++ }
 #ifndef WIDE
-			:: atomic { may_put_back -> may_put_back = 0;
+			:: atomic { !again && may_put_back -> may_put_back = 0;
 #ifndef MISTAKE_FORGET_PUT_BACK	/* 3: what is not sent is published again */
 				published[p] = 1;
 #endif

@@ -17,7 +17,7 @@ SOURCES = paths.TOP / "tests" / "bench"
 OURS = ["ours:1", "ours:2"]
 PEERS = [f"peer:{pages}:{how}:{threads}" for pages in (64, 256) for how in ("copy", "zc")
          for threads in (1, 2, 4)]
-PARTS = ("harvest", "warm", "fresh", "sparse", "gap", "link", "rdma", "predict")
+PARTS = ("harvest", "warm", "fresh", "sparse", "gap", "link", "rdma", "predict", "order")
 # Others that use more of this machine than so many processors spoil figures.
 QUIET = 0.15
 # Under emulation a string instruction costs by its turns: the kernel's copies to and
@@ -273,6 +273,19 @@ def measure_predict(b):
               lambda _, ratio: 1 / 1.5 <= ratio <= 1.5)
 
 
+def measure_order(b):
+    rows = b.measure("order", [f"sh /bench/order.sh {b.args.rounds}"], 600 * b.args.rounds)
+    for row in rows:
+        print(f"  {row['load']:<5} {row['order']:<7} {row['passes']:>3} passes, {row['total_ns'] / 1e9:6.1f} s, "
+              f"{row['bytes'] / 2**20:6.1f} MiB, downtime {row['downtime_ns'] / 1e6:.0f} ms"
+              f"{'' if row['moved'] else ', did not converge'}")
+    for load in dict.fromkeys(row["load"] for row in rows):
+        mine, plain = ([row["bytes"] / 2**20 for row in rows if row["load"] == load and row["order"] == order]
+                       for order in ("rested", "plain"))
+        b.add(f"sent until it moved, {load} guest", "MiB", mine, "the plain sweep", plain, "ratio <= 1",
+              lambda _, ratio: ratio <= 1)
+
+
 def table(results):
     print()
     print(f"{'':<40} {'ours':>24}  {'peer':>24} {'ratio':>6}  target")
@@ -333,7 +346,7 @@ def bench(series, args):
     parts = {"harvest": measure_harvest, "warm": lambda b: measure_local(b, "warm"),
              "fresh": lambda b: measure_local(b, "fresh"), "sparse": measure_sparse,
              "gap": measure_gap, "link": measure_link, "rdma": measure_rdma,
-             "predict": measure_predict}
+             "predict": measure_predict, "order": measure_order}
     with remote.reached(args, b.files) as b.machines:
         failed = measure_parts(b, parts, args.only, PARTS)
     return conclude(b, failed, paths.BUILD / ("bench-hosts" if args.hosts else "bench"),

@@ -28,6 +28,7 @@ LEFT_OUT = {
     "hot": "it needs a link of 100 Mbit/s, and no traffic control is set on a real card",
     "trace": "it needs a link of 100 Mbit/s, and no traffic control is set on a real card",
     "rdma": "run tests/rdma-hw there",
+    "order": "it loads an example module, and on machines nothing is installed",
     "profile": "run perf on the machine itself",
 }
 
