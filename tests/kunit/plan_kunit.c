@@ -474,6 +474,7 @@ static void settles(struct kunit *test)
 	static const u64 halves[] = { 800, 400, 200, 100, 50, 25, 12, 6 };
 	static const u64 flat[] = { 800, 210, 200, 190 };
 	static const u64 three_quarters[] = { 1000, 200, 150, 149 };
+	static const u64 seven_tenths[] = { 1000, 200, 140, 98, 90 };
 	static const u64 waves[] = { 400, 900, 150, 600 };
 	static const u64 never[] = { 800, 700, 800, 700 };
 	static const u64 again[] = { 200, 100, 900, 200, 100, 50, 25 };
@@ -487,6 +488,8 @@ static void settles(struct kunit *test)
 	/* They do not shrink any more. */
 	KUNIT_EXPECT_EQ(test, settled(flat, 4, 300, 10, false), 3);
 	KUNIT_EXPECT_EQ(test, settled(three_quarters, 4, 300, 10, false), 3);
+	/* These do. */
+	KUNIT_EXPECT_EQ(test, settled(seven_tenths, 5, 300, 10, false), 5);
 	/* Up and down: the first that fits is a minimum, if that is known; else it is waited for a better one. */
 	KUNIT_EXPECT_EQ(test, settled(waves, 4, 300, 10, true), 3);
 	KUNIT_EXPECT_EQ(test, settled(waves, 4, 300, 10, false), 0);
