@@ -119,6 +119,10 @@ def tries(shell, options):
     check(shell, "an option's value is nobody else's", [], "receive", "--channels", "")
     check(shell, "but this one's is known", ["all"], "receive", "vm.ctl", "rdma:1",
           "--max-pinned", "")
+    check(shell, "set: a word for the final bandwidth", ["same"], "set", "3", "--final-bandwidth", "")
+    check(shell, "migrate: likewise", ["same"], "migrate", "vm.ctl", "--final-bandwidth", "s")
+    check(shell, "host: a word for no limit", ["none"], "host", "--bandwidth", "")
+    check(shell, "set has no such word", [], "set", "3", "--bandwidth", "")
     check(shell, "estimate: files", ["vm.ctl"], "estimate", "vm")
     check(shell, "estimate: one is enough", [], "estimate", "--seconds", "5", "vm.ctl", "")
     check(shell, "evacuate: files", ["vm.ctl"], "evacuate", "--jobs", "2", "a.ctl", "vm")

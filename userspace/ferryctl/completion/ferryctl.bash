@@ -38,6 +38,12 @@ _ferryctl_value()
 	--max-pinned)
 		_ferryctl_offer all
 		;;
+	--final-bandwidth)
+		_ferryctl_offer same
+		;;
+	--bandwidth)
+		[[ $command != host ]] || _ferryctl_offer none
+		;;
 	--record | --output | -o)
 		_ferryctl_offer_files
 		;;

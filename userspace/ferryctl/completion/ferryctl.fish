@@ -28,6 +28,10 @@ function __ferryctl_offer
 		switch $words[-1]
 			case --max-pinned
 				echo all
+			case --final-bandwidth
+				echo same
+			case --bandwidth
+				test $command != host; or echo none
 			case --record --output -o
 				__fish_complete_path $word
 			case --to

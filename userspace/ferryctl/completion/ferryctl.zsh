@@ -29,6 +29,12 @@ _ferryctl()
 		--max-pinned)
 			compadd -- all
 			;;
+		--final-bandwidth)
+			compadd -- same
+			;;
+		--bandwidth)
+			[[ $command != host ]] || compadd -- none
+			;;
 		--record|--output|-o)
 			_files
 			;;
