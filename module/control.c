@@ -144,7 +144,7 @@ int ferry_control_hello(struct ferry_session *s)
 		.version_min = FERRY_WIRE_VERSION_MIN,
 		.version = FERRY_WIRE_VERSION,
 		.page_shift = PAGE_SHIFT,
-		.features = s->verify ? FERRY_WIRE_FEATURE_VERIFY : 0,
+		.features = FERRY_WIRE_FEATURE_ECHO | (s->verify ? FERRY_WIRE_FEATURE_VERIFY : 0),
 		.nr_channels = s->nr_data,
 		.nr_regions = s->nr_regions,
 		.peer_timeout_ms = div_u64(s->peer_timeout_ns, NSEC_PER_MSEC),
@@ -191,6 +191,21 @@ int ferry_control_pass(struct ferry_session *s, u16 type, u32 pass, u16 channel,
 	mutex_lock(&s->control->tx_lock);
 	len = ferry_wire_put_pass(body_of(s->control), &m);
 	return finish_send(s, ferry_msg_send_locked(s->control, type, len, NULL, 0, 0));
+}
+
+int ferry_control_echo(struct ferry_session *s, u32 number)
+{
+	struct ferry_msg_echo m = { .number = number };
+	size_t len;
+
+	mutex_lock(&s->control->tx_lock);
+	len = ferry_wire_put_echo(body_of(s->control), &m);
+	if (ferry_session_is_source(s)) {
+		WRITE_ONCE(s->echo_at, ktime_get_ns());
+		/* Pairs with hear_echo(); before it leaves, as it may be back at once. */
+		smp_store_release(&s->echo_sent, number);
+	}
+	return finish_send(s, ferry_msg_send_locked(s->control, FERRY_MSG_ECHO, len, NULL, 0, 0));
 }
 
 int ferry_control_plain(struct ferry_session *s, u16 type)

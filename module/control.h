@@ -32,6 +32,7 @@ int ferry_control_hello(struct ferry_session *s);
 int ferry_control_hello_ack(struct ferry_session *s);
 int ferry_control_pass(struct ferry_session *s, u16 type, u32 pass, u16 channel, u64 pages);
 int ferry_control_plain(struct ferry_session *s, u16 type);
+int ferry_control_echo(struct ferry_session *s, u32 number);
 int ferry_control_state(struct ferry_session *s);	/* one piece from the pipe */
 int ferry_control_digest(struct ferry_session *s, u16 region, u64 first, const u64 *d, u32 count);
 int ferry_control_verify_result(struct ferry_session *s);

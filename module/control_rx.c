@@ -45,18 +45,15 @@ static int hear_hello_ack(struct ferry_session *s, const u8 *body, const struct 
 		ferry_session_fail(s, -EPROTONOSUPPORT, "the peer cannot verify: load a newer kvm_ferry there, or turn verify off");
 		return -EPROTONOSUPPORT;
 	}
-	s->features = m.features & (s->verify ? FERRY_WIRE_FEATURE_VERIFY : 0);
+	s->features = m.features & (FERRY_WIRE_FEATURE_ECHO | (s->verify ? FERRY_WIRE_FEATURE_VERIFY : 0));
 	return ferry_session_step(s, FERRY_STEP_AGREED);
 }
 
-/* The shortest is what a round trip takes; the others waited for something beside it. */
-static void note_round_trip(struct ferry_session *s, u64 ns)
+static void note_round_trip(struct ferry_session *s, u64 since)
 {
-	struct ferry_stats *st = &s->stats;
+	u64 now = ktime_get_ns();
 
-	if (!st->fence_ns || ns < st->fence_ns)
-		WRITE_ONCE(st->fence_ns, max_t(u64, ns, 1));
-	WRITE_ONCE(st->fences, st->fences + 1);
+	ferry_shortest_add(&s->stats.trip, now - since, now);
 }
 
 static int hear_fence_ack(struct ferry_session *s, const u8 *body, const struct ferry_msg_header *h)
@@ -72,10 +69,35 @@ static int hear_fence_ack(struct ferry_session *s, const u8 *body, const struct 
 	ch = s->data[m.channel];
 	if (m.pass != READ_ONCE(ch->tx_pass) || m.pass == ch->acked_pass)
 		return broken(s, "fence that was not sent");
-	if (READ_ONCE(ch->fence_light))
-		note_round_trip(s, ktime_get_ns() - READ_ONCE(ch->fence_at));
+	if (READ_ONCE(ch->fence_light)) {
+		note_round_trip(s, READ_ONCE(ch->fence_at));
+		WRITE_ONCE(s->stats.fences, s->stats.fences + 1);
+	}
 	WRITE_ONCE(ch->acked_pass, m.pass);
 	trace_ferry_fence(s->id, ch->index, m.pass, true);
+	wake_up_all(&s->wait);
+	return 0;
+}
+
+/*
+ * A sink answers in order, so that an ECHO is back before the sink has heard PAUSED:
+ * it is never among what may answer COMMIT.
+ */
+static int hear_echo(struct ferry_session *s, const u8 *body, const struct ferry_msg_header *h)
+{
+	struct ferry_msg_echo m;
+	const char *why;
+
+	if (!(s->features & FERRY_WIRE_FEATURE_ECHO) ||
+	    ferry_session_state(s) > KVM_FERRY_STATE_PAUSED)
+		return unexpected(s, h->type);
+	if (ferry_wire_get_echo(body, h->length, &m, &why))
+		return broken(s, why);
+	/* Pairs with ferry_control_echo(). */
+	if (m.number != smp_load_acquire(&s->echo_sent) || m.number == s->echo_heard)
+		return broken(s, "an ECHO that was not sent");
+	note_round_trip(s, READ_ONCE(s->echo_at));
+	WRITE_ONCE(s->echo_heard, m.number);
 	wake_up_all(&s->wait);
 	return 0;
 }
@@ -121,6 +143,8 @@ static int hear_at_source(struct ferry_session *s, const u8 *body, const struct 
 		return hear_hello_ack(s, body, h);
 	case FERRY_MSG_FENCE_ACK:
 		return hear_fence_ack(s, body, h);
+	case FERRY_MSG_ECHO:
+		return hear_echo(s, body, h);
 	case FERRY_MSG_VERIFY_RESULT:
 		return hear_verify_result(s, body, h);
 	case FERRY_MSG_READY:
@@ -217,6 +241,20 @@ static int hear_state(struct ferry_session *s, const u8 *body, const struct ferr
 	return 0;
 }
 
+/* A peer that asks and does not read waits for itself. */
+static int answer_echo(struct ferry_session *s, const u8 *body, const struct ferry_msg_header *h)
+{
+	struct ferry_msg_echo m;
+	const char *why;
+
+	if (!(s->features & FERRY_WIRE_FEATURE_ECHO) ||
+	    ferry_session_state(s) != KVM_FERRY_STATE_LIVE)
+		return unexpected(s, h->type);
+	if (ferry_wire_get_echo(body, h->length, &m, &why))
+		return broken(s, why);
+	return ferry_control_echo(s, m.number);
+}
+
 static int hear_at_sink(struct ferry_session *s, const u8 *body, const struct ferry_msg_header *h)
 {
 	switch (h->type) {
@@ -225,6 +263,8 @@ static int hear_at_sink(struct ferry_session *s, const u8 *body, const struct fe
 	case FERRY_MSG_PASS:
 	case FERRY_MSG_FINAL:
 		return hear_pass(s, body, h);
+	case FERRY_MSG_ECHO:
+		return answer_echo(s, body, h);
 	case FERRY_MSG_DIGEST:
 	case FERRY_MSG_DIGEST_END:
 		return hear_digest(s, body, h);

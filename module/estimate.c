@@ -78,7 +78,8 @@ void ferry_estimate_downtime(struct ferry_session *s)
 {
 	struct ferry_stats *st = &s->stats;
 	u64 bytes = ferry_stats_left(st) * PAGE_SIZE + st->queued, rate = READ_ONCE(st->link_rate.value);
-	u64 trips = ROUND_TRIPS * READ_ONCE(st->fence_ns), fixed = ROUNDS * st->round_ns;
+	u64 trip = READ_ONCE(st->trip.value), trips = trip == FERRY_PLAN_UNKNOWN ? 0 : ROUND_TRIPS * trip;
+	u64 fixed = ROUNDS * st->round_ns;
 	u64 state = READ_ONCE(s->state_time_ns), ram = 0, all;
 
 	/* What the final pass may take, if that is less than the link carries. */

@@ -98,6 +98,28 @@ bool ferry_plan_converged(u64 expected_ns, u64 limit_ns)
 	return expected_ns != FERRY_PLAN_UNKNOWN && expected_ns <= limit_ns;
 }
 
+void ferry_shortest_init(struct ferry_shortest *s, u64 now_ns)
+{
+	s->value = FERRY_PLAN_UNKNOWN;
+	s->now = FERRY_PLAN_UNKNOWN;
+	s->before = FERRY_PLAN_UNKNOWN;
+	s->since = now_ns;
+}
+
+void ferry_shortest_add(struct ferry_shortest *s, u64 ns, u64 now_ns)
+{
+	u64 age = now_ns > s->since ? now_ns - s->since : 0;
+
+	if (age >= FERRY_SHORTEST_NS) {
+		/* Two windows without a sample: what was before them is too old. */
+		s->before = age < 2 * FERRY_SHORTEST_NS ? s->now : FERRY_PLAN_UNKNOWN;
+		s->now = FERRY_PLAN_UNKNOWN;
+		s->since = now_ns;
+	}
+	s->now = min(s->now, ns);
+	s->value = min(s->now, s->before);
+}
+
 u64 ferry_plan_sum(u64 a_ns, u64 b_ns)
 {
 	return saturate((unsigned __int128)a_ns + b_ns);

@@ -47,6 +47,29 @@ u64 ferry_plan_downtime(u64 remaining, u64 link_rate, u64 fixed_ns);
  */
 bool ferry_plan_converged(u64 expected_ns, u64 limit_ns);
 
+#define FERRY_SHORTEST_NS	(10ULL * 1000 * 1000 * 1000)
+
+/**
+ * struct ferry_shortest - the shortest of the samples of the last 10 to 20 s
+ * @value: that, in ns; FERRY_PLAN_UNKNOWN before the first sample
+ * @now: the shortest since @since
+ * @before: the shortest of the 10 s before that
+ * @since: ns
+ *
+ * A sample measures a round trip, and what its tasks had to wait for beside it: the
+ * shortest waited least. But a path may change, so none holds for ever. Without new
+ * samples the last ones stay.
+ */
+struct ferry_shortest {
+	u64 value;
+	u64 now;
+	u64 before;
+	u64 since;
+};
+
+void ferry_shortest_init(struct ferry_shortest *s, u64 now_ns);
+void ferry_shortest_add(struct ferry_shortest *s, u64 ns, u64 now_ns);
+
 /* Both in nanoseconds; saturates below FERRY_PLAN_UNKNOWN. */
 u64 ferry_plan_sum(u64 a_ns, u64 b_ns);
 

@@ -110,6 +110,11 @@ struct ferry_session {
 	bool hello_seen;		/* token and regions are known; source: it was told */
 	atomic_t bound;			/* sink: data channels that showed the token */
 
+	/* Source: an ECHO, one at a time. The main task sends, the control task hears. */
+	u32 echo_sent;			/* its number, 0: none yet */
+	u32 echo_heard;			/* the last one that came back */
+	u64 echo_at;			/* when it was sent, ns; written before its number */
+
 	bool measures;			/* source: moves nothing; fixed at START */
 
 	/* Passes. */

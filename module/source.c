@@ -28,6 +28,9 @@
 #define ROUND_TRIPS_TRIED 3
 #define SAMPLE_NS	(100ULL * NSEC_PER_MSEC)
 #define LINK_SAMPLE_BYTES (256 << 10)
+/* So many in a row when the session begins to move memory, and at the end of a pass. */
+#define ECHOES		8U
+#define ECHOES_PASS	2U
 
 /**
  * struct pass_clock - what the main task remembers between rounds
@@ -38,6 +41,8 @@
  * @dirty: pages that had become dirty by then
  * @bytes_at: ns: when the link's rate was last sampled, or the pass began
  * @bytes: acknowledged by then
+ * @echoes: that are to be sent one behind the other
+ * @echo_due: ns: when the next one is sent if there are none
  */
 struct pass_clock {
 	bool begun;
@@ -47,6 +52,8 @@ struct pass_clock {
 	u64 dirty;
 	u64 bytes_at;
 	u64 bytes;
+	u32 echoes;
+	u64 echo_due;
 };
 
 /* Nothing is sent, so nothing may be there that waits for it. */
@@ -248,10 +255,32 @@ static void finish_pass(struct ferry_session *s, struct pass_clock *c, u64 now)
 	ferry_pass_end(s, false);
 	ferry_estimate_downtime(s);
 	c->rested_at = now;
+	c->echoes = max(c->echoes, ECHOES_PASS);
 	if (ferry_estimate_pass(s)) {
 		c->rested_at += REST_NS;
+		c->echoes = ECHOES;
 		converged(s, c);
 	}
+}
+
+/*
+ * What a round trip takes is part of the downtime. Fences are few, and while the guest
+ * has the processors most of them wait for one: of many echoes one did not.
+ */
+static bool echo_wanted(struct ferry_session *s, const struct pass_clock *c)
+{
+	return (s->features & FERRY_WIRE_FEATURE_ECHO) &&
+	       READ_ONCE(s->echo_heard) == s->echo_sent &&
+	       (c->echoes || ktime_get_ns() >= c->echo_due);
+}
+
+static int echo(struct ferry_session *s, struct pass_clock *c)
+{
+	if (c->echoes)
+		c->echoes--;
+	c->echo_due = ktime_get_ns() + SAMPLE_NS;
+	/* Their number is never 0. */
+	return ferry_control_echo(s, s->echo_sent + 1 ?: 1);
 }
 
 /* Whether the next pass would find something, or has to measure something. */
@@ -301,6 +330,12 @@ static int live(struct ferry_session *s, struct pass_clock *c)
 	/* Passes do not shrink, but within them there are better moments than at their ends. */
 	if (c->begun && s->dirty.brake.stalled && !c->told && ferry_estimate_fits(s))
 		converged(s, c);
+	/* Ahead of the next pass: what that sends would have to leave first. */
+	if (echo_wanted(s, c)) {
+		ret = echo(s, c);
+		if (ret)
+			return ret;
+	}
 	if (c->begun)
 		return ferry_dirty_hungry(s) ? ferry_dirty_feed(s) : 0;
 	return pass_wanted(s, c) ? begin_pass(s, c) : 0;
@@ -413,6 +448,8 @@ static bool pass_due(struct ferry_session *s, const struct pass_clock *c)
 {
 	if (ferry_session_state(s) != KVM_FERRY_STATE_LIVE || s->measures)
 		return false;
+	if (echo_wanted(s, c))
+		return true;
 	return c->begun ? ferry_pass_done(s) || ferry_dirty_hungry(s) : pass_wanted(s, c);
 }
 
@@ -441,7 +478,7 @@ static bool go_on(struct ferry_session *s)
 int ferry_source_main(void *session)
 {
 	struct ferry_session *s = session;
-	struct pass_clock clock = { .sampled_at = ktime_get_ns() };
+	struct pass_clock clock = { .sampled_at = ktime_get_ns(), .echoes = ECHOES };
 	bool connected = false;
 	int ret = 0;
 

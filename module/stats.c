@@ -12,6 +12,7 @@ void ferry_stats_init(struct ferry_session *s)
 	s->stats.expected_downtime = FERRY_PLAN_UNKNOWN;
 	s->stats.predicted_downtime = FERRY_PLAN_UNKNOWN;
 	s->stats.working_set_at = ktime_get_ns();
+	ferry_shortest_init(&s->stats.trip, s->stats.working_set_at);
 }
 
 static u64 since(ktime_t from, ktime_t to)

@@ -49,8 +49,8 @@ struct ferry_stats {
 	u64 bookkeeping;
 	u64 ram_total;			/* bytes of all regions */
 	u64 downtime_ns;		/* once it is over */
-	u64 fence_ns;			/* shortest round trip of a light fence, 0: none yet */
-	u32 fences;			/* light ones; control task only writes */
+	struct ferry_shortest trip;	/* round trips: light fences, echoes; control task only writes */
+	u32 fences;			/* light ones; likewise */
 	u64 round_ns;			/* of the last round that reset the rings */
 	u64 working_set_at;		/* when the working set was begun anew */
 

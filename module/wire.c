@@ -104,6 +104,10 @@ static const struct {
 	[FERRY_MSG_PING] = {
 		.name = "PING", .control = true, .to_sink = true, .to_source = true,
 	},
+	[FERRY_MSG_ECHO] = {
+		.name = "ECHO", .control = true, .to_sink = true, .to_source = true,
+		.fixed = ECHO_LEN,
+	},
 };
 
 static bool known(u16 type)
@@ -366,5 +370,24 @@ int ferry_wire_get_abort(const u8 *body, size_t len, struct ferry_msg_abort *m, 
 		m->reason[i] = c < 0x20 || c > 0x7e ? '?' : c;
 	}
 	m->reason[i] = '\0';
+	return 0;
+}
+
+size_t ferry_wire_put_echo(u8 *body, const struct ferry_msg_echo *m)
+{
+	put32(body, m->number);
+	put32(body + 4, 0);
+	return ECHO_LEN;
+}
+
+int ferry_wire_get_echo(const u8 *body, size_t len, struct ferry_msg_echo *m, const char **why)
+{
+	if (!ferry_wire_length_fits(FERRY_MSG_ECHO, len))
+		return bad(why, "ECHO has a wrong length");
+	m->number = get32(body);
+	if (!m->number)
+		return bad(why, "ECHO has no number");
+	if (get32(body + 4))
+		return bad(why, "ECHO has a reserved field set");
 	return 0;
 }

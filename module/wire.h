@@ -42,7 +42,8 @@
 
 /* Feature bits of HELLO: what both sides have set holds. */
 #define FERRY_WIRE_FEATURE_VERIFY	(1ULL << 0)
-#define FERRY_WIRE_FEATURES_KNOWN	(FERRY_WIRE_FEATURE_VERIFY)
+#define FERRY_WIRE_FEATURE_ECHO		(1ULL << 1)
+#define FERRY_WIRE_FEATURES_KNOWN	(FERRY_WIRE_FEATURE_VERIFY | FERRY_WIRE_FEATURE_ECHO)
 
 enum ferry_msg_type {
 	FERRY_MSG_HELLO = 1,		/* control, to the sink, first */
@@ -63,7 +64,8 @@ enum ferry_msg_type {
 	FERRY_MSG_COMMIT_ACK = 16,	/* control, to the source */
 	FERRY_MSG_ABORT = 17,		/* control, both ways, last */
 	FERRY_MSG_PING = 18,		/* control, both ways */
-	FERRY_MSG_MAX = 18,
+	FERRY_MSG_ECHO = 19,		/* control, both ways: comes back as it is */
+	FERRY_MSG_MAX = 19,
 };
 
 /**
@@ -246,6 +248,15 @@ struct ferry_msg_abort {
 	char reason[FERRY_WIRE_REASON_MAX + 1];
 };
 
+/**
+ * struct ferry_msg_echo - body of ECHO, 8 bytes
+ * @number: le32 at 0, from 1: which one it is, or answers
+ * Offset 4: le32, must be 0.
+ */
+struct ferry_msg_echo {
+	u32 number;
+};
+
 /*
  * Encoders write to a buffer that the caller sized by the constants above and
  * return the number of bytes written. They trust their arguments.
@@ -264,6 +275,7 @@ size_t ferry_wire_put_digest_value(u8 *body, u32 i, u64 digest);
 size_t ferry_wire_put_verify_result(u8 *body, const struct ferry_msg_verify_result *m);
 size_t ferry_wire_put_state(u8 *body, const struct ferry_msg_state *m);
 size_t ferry_wire_put_abort(u8 *body, const struct ferry_msg_abort *m);
+size_t ferry_wire_put_echo(u8 *body, const struct ferry_msg_echo *m);
 
 /*
  * Decoders take untrusted bytes. They return 0, or -EPROTO with *@why set to a
@@ -302,6 +314,7 @@ int ferry_wire_get_mismatch(const u8 *body, size_t len, u32 i, struct ferry_exte
 			    const char **why);
 int ferry_wire_get_state(const u8 *body, size_t len, struct ferry_msg_state *m, const char **why);
 int ferry_wire_get_abort(const u8 *body, size_t len, struct ferry_msg_abort *m, const char **why);
+int ferry_wire_get_echo(const u8 *body, size_t len, struct ferry_msg_echo *m, const char **why);
 
 const char *ferry_msg_name(u16 type);
 

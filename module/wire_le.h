@@ -22,6 +22,7 @@
 #define VERIFY_RESULT_LEN	16
 #define STATE_LEN		8
 #define ABORT_LEN		8
+#define ECHO_LEN		8
 #define HELLO_ACK_LEN		16
 #define CHANNEL_LEN		24
 

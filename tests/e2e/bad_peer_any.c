@@ -71,6 +71,7 @@ static const struct type {
 	[W_COMMIT_ACK] = { "COMMIT_ACK", 0, {} },
 	[W_ABORT] = { "ABORT", 12, { { 0, 4 }, { 4, 4 } } },
 	[W_PING] = { "PING", 0, {} },
+	[W_ECHO] = { "ECHO", 8, { { 0, 4 }, { 4, 4 } } },
 };
 
 #define NR_TYPES	(sizeof(types) / sizeof(types[0]))
@@ -115,6 +116,8 @@ static size_t good_body(const struct peer *p, uint16_t type)
 	case W_PASS:
 	case W_FINAL:
 		return body_pass(body, 1, 0);
+	case W_ECHO:
+		return body_echo(body, 1);
 	case W_DIGEST:
 		put32(body + 4, 1);
 		break;

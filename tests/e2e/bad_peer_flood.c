@@ -2,7 +2,7 @@
 /*
  * lab: sources=bad_wire.c,bad_call.c,pair.c,tap.c timeout=120
  *
- * A peer that never stops: PING, passes, fences, batches of nothing, VMM state that
+ * A peer that never stops: PING, ECHO, passes, fences, batches of nothing, VMM state that
  * nobody takes or more than there may be. The host's memory does not grow, the VMM's
  * calls are answered meanwhile, and an abort and a close are done at once, though the
  * peer goes on.
@@ -122,6 +122,11 @@ static void say_ping(struct flood *f)
 	wire_send(f->w, W_PING, NULL, 0);
 }
 
+static void say_echo(struct flood *f)
+{
+	wire_send(f->w, W_ECHO, body, body_echo(body, f->n + 1));
+}
+
 static void say_pass(struct flood *f)
 {
 	wire_send(f->w, W_PASS, body, body_pass(body, f->n + 1, 0));
@@ -163,6 +168,7 @@ static void open_sink(struct peer *p)
 {
 	memset(p, 0, sizeof(*p));
 	peer_open(p, KVM_FERRY_SINK, 1, PATIENT, false);
+	p->features = W_FEATURE_ECHO;
 	peer_start(p);
 	source_connect(p);
 }
@@ -257,7 +263,8 @@ int main(void)
 {
 	at_sink(say_ping, false, "PING");
 	at_sink(say_pass, false, "passes");
-	/* Nobody reads the acknowledgements. */
+	/* Nobody reads the answers. */
+	at_sink(say_echo, false, "ECHO");
 	at_sink(say_fence, true, "fences");
 	at_sink(say_zero, true, "batches of nothing");
 	at_sink(say_state, false, "state that nobody takes");

@@ -163,6 +163,34 @@ static void ack_twice(struct peer *p)
 	wire_send(&p->control, W_FENCE_ACK, body, body_pass(body, 1, 0));
 }
 
+static void echo_unasked(struct peer *p)
+{
+	sink_until(p, KVM_FERRY_STATE_LIVE);
+	wire_send(&p->control, W_ECHO, body, body_echo(body, 1));
+}
+
+/* What was asked is told by the control channel, which nobody else reads meanwhile. */
+static void take_echo(struct peer *p)
+{
+	sink_connect(p, W_FEATURE_ECHO);
+	if (!sink_serve(p, W_ECHO))
+		tap_bail("no ECHO came: %s", ferry_session_error(p->s));
+}
+
+static void echo_of_another(struct peer *p)
+{
+	take_echo(p);
+	wire_send(&p->control, W_ECHO, body, body_echo(body, get32(p->control.body) + 1));
+}
+
+static void echo_twice(struct peer *p)
+{
+	take_echo(p);
+	memcpy(body, p->control.body, 8);
+	wire_send(&p->control, W_ECHO, body, 8);
+	wire_send(&p->control, W_ECHO, body, 8);
+}
+
 static void message(struct peer *p, uint16_t type, const void *b, uint32_t n)
 {
 	sink_until(p, KVM_FERRY_STATE_LIVE);
@@ -275,6 +303,9 @@ static const struct row {
 	{ "FENCE_ACK of no channel", EPROTO, "unknown channel", ack_of_no_channel },
 	{ "FENCE_ACK of no fence", EPROTO, "not sent", ack_of_no_fence },
 	{ "FENCE_ACK twice", EPROTO, "not sent", ack_twice },
+	{ "ECHO that was not agreed on", EPROTO, "ECHO while this side is live", echo_unasked },
+	{ "ECHO of another number", EPROTO, "ECHO that was not sent", echo_of_another },
+	{ "ECHO twice", EPROTO, "ECHO that was not sent", echo_twice },
 	{ "READY while live", EPROTO, "READY", ready_early },
 	{ "READY before the last state", EPROTO, "READY", ready_before_last },
 	{ "COMMIT_ACK before COMMIT", EPROTO, "COMMIT_ACK", commit_ack_early },

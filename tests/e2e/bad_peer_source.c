@@ -339,6 +339,24 @@ static void fence_skips(struct peer *p)
 	wire_send(&p->data[0], W_FENCE, body, body_pass(body, 2, 0));
 }
 
+static void echo_unasked(struct peer *p)
+{
+	source_connect(p);
+	wire_send(&p->control, W_ECHO, body, body_echo(body, 1));
+}
+
+/* It is answered as long as the guest runs, and not once it is paused. */
+static void echo_late(struct peer *p)
+{
+	p->features = W_FEATURE_ECHO;
+	source_connect(p);
+	wire_send(&p->control, W_ECHO, body, body_echo(body, 77));
+	if (wire_recv(&p->control) != W_ECHO || get32(p->control.body) != 77)
+		tap_bail("no ECHO came back: %s", ferry_session_error(p->s));
+	wire_send(&p->control, W_FINAL, body, body_pass(body, 1, 0));
+	wire_send(&p->control, W_ECHO, body, body_echo(body, 78));
+}
+
 static void pass_skips(struct peer *p)
 {
 	source_connect(p);
@@ -482,6 +500,8 @@ static const struct row {
 	{ "more than 2 MiB in a batch", EPROTO, "too many data pages", too_much_data },
 	{ "a batch of another pass", EPROTO, "pass", wrong_pass },
 	{ "a fence that skips", EPROTO, "fence", fence_skips },
+	{ "ECHO that was not agreed on", EPROTO, "ECHO while this side is live", echo_unasked },
+	{ "ECHO behind FINAL", EPROTO, "ECHO while this side is", echo_late },
 	{ "a pass that skips", EPROTO, "PASS", pass_skips },
 	{ "FINAL that skips", EPROTO, "FINAL", final_skips },
 	{ "FINAL twice", EPROTO, "FINAL", final_twice },

@@ -207,6 +207,7 @@ size_t body_hello(const struct peer *p, uint8_t *body, unsigned int nr_regions)
 	put16(body, 1);
 	put16(body + 2, 1);
 	put32(body + 4, 12);
+	put64(body + 8, p->features);
 	memcpy(body + 16, p->token, 16);
 	put16(body + 32, p->nr_data);
 	put16(body + 34, nr_regions);
@@ -225,6 +226,13 @@ size_t body_channel(const struct peer *p, uint8_t *body, unsigned int index)
 	put16(body + 18, p->nr_data);
 	put32(body + 20, 0);
 	return 24;
+}
+
+size_t body_echo(uint8_t *body, uint32_t number)
+{
+	put32(body, number);
+	put32(body + 4, 0);
+	return 8;
 }
 
 size_t body_pass(uint8_t *body, uint32_t pass, uint16_t channel)

@@ -19,8 +19,10 @@
 enum {
 	W_HELLO = 1, W_HELLO_ACK, W_CHANNEL, W_BATCH, W_FENCE, W_FENCE_ACK, W_PASS, W_FINAL,
 	W_DIGEST, W_DIGEST_END, W_VERIFY_RESULT, W_PAUSED, W_STATE, W_READY, W_COMMIT,
-	W_COMMIT_ACK, W_ABORT, W_PING,
+	W_COMMIT_ACK, W_ABORT, W_PING, W_ECHO,
 };
+
+#define W_FEATURE_ECHO	2
 
 #define PEER_BYTES	(2 * MIB)
 #define PEER_GUARD	(64 * PAGE)	/* on both sides of the region, not part of it */
@@ -53,6 +55,7 @@ struct wire {
  * @nr_data: how many
  * @timeout_ms: of the session, and told in the peer's HELLO
  * @token: of the migration
+ * @features: told in the peer's HELLO (source)
  * @acks: FENCEs are acknowledged (sink)
  * @filled: bytes of the region that are filled before the start, the rest is a
  *	hole; 0: all
@@ -70,6 +73,7 @@ struct peer {
 	unsigned int nr_data;
 	unsigned int timeout_ms;
 	uint8_t token[16];
+	uint64_t features;
 	bool acks;
 	size_t filled;
 	pthread_t final;
@@ -104,6 +108,7 @@ bool wire_read(struct wire *w, void *to, size_t n);
 size_t body_hello(const struct peer *p, uint8_t *body, unsigned int nr_regions);
 void body_region(uint8_t *at, uint64_t id, uint64_t length, const char *name);
 size_t body_channel(const struct peer *p, uint8_t *body, unsigned int index);
+size_t body_echo(uint8_t *body, uint32_t number);
 size_t body_pass(uint8_t *body, uint32_t pass, uint16_t channel);
 void put_extent(uint8_t *at, uint64_t pfn, uint32_t pages, uint16_t region, uint16_t kind);
 

@@ -51,6 +51,10 @@ mistake control_rx.c "READY is believed at any time" \
 	's/!ferry_session_said(s, FERRY_MSG_STATE)/0/'
 mistake control_rx.c "VERIFY_RESULT is believed at any time" \
 	's/!ferry_session_said(s, FERRY_MSG_DIGEST_END)/0/'
+mistake control_rx.c "an ECHO is believed that was not sent" \
+	's/m\.number != smp_load_acquire(&s->echo_sent)/0/'
+mistake control_rx.c "an ECHO is answered that was not agreed on" \
+	's/!(s->features & FERRY_WIRE_FEATURE_ECHO) ||/0 ||/'
 mistake control_rx.c "PAUSED is taken before the fences" \
 	's/!ferry_sink_seal(s) ||/0 ||/'
 mistake control_rx.c "ABORT ends a session without an errno" \

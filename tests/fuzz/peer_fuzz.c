@@ -160,7 +160,7 @@ static void answer(u32 bits)
 	if (!setup.source || !l->ch)
 		return;
 	if ((bits & 1) && l->told_last == FERRY_MSG_HELLO) {
-		body[8] = setup.verify;
+		body[8] = setup.verify | (bits & 128 ? FERRY_WIRE_FEATURE_ECHO : 0);
 		link_message(l, FERRY_MSG_HELLO_ACK, body, 16);
 	}
 	if (bits & 2)
@@ -176,6 +176,12 @@ static void answer(u32 bits)
 		link_message(l, FERRY_MSG_COMMIT_ACK, NULL, 0);
 	if (bits & 32)
 		link_message(l, FERRY_MSG_PING, NULL, 0);
+	if ((bits & 64) && l->told[FERRY_MSG_ECHO] && l->answered_echo != l->echo) {
+		l->answered_echo = l->echo;
+		memset(body, 0, 8);
+		memcpy(body, &l->echo, 4);
+		link_message(l, FERRY_MSG_ECHO, body, 8);
+	}
 }
 
 static void say_pages(struct link *l, u32 count, u8 byte)

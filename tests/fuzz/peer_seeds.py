@@ -110,6 +110,35 @@ def as_sink(channels=1, two=False, verify=False):
             op(ANSWER, u8(8)), call(COMMIT), op(ANSWER, u8(16))]
 
 
+def echoed(number):
+    return message(19, struct.pack("<II", number, 0))
+
+
+def with_echo():
+    """ECHO holds: it is answered, too late, twice, by another number, or before it was sent."""
+    source = as_source(1, False, False, True)
+    whole = connect(1)
+    body = bytearray(hello(REGIONS[:1]))
+    body[8] = 2
+    struct.pack_into("<HHI", body, 32, 1, 1, 10000)
+    asks = [source[0], whole[0], message(1, bytes(body))] + source[3:]
+    yield asks
+    for at in range(2, len(asks)):
+        yield asks[:at] + [echoed(7)] + asks[at:]
+        yield source[:at] + [echoed(7)] + source[at:]
+    sink = as_sink()
+    sink[1] = op(ANSWER, u8(1 | 128))
+    answer = op(ANSWER, u8(64))
+    yield sink
+    for at in range(2, len(sink)):
+        yield sink[:at] + [answer] + sink[at:]
+        yield sink[:at] + [answer, clock(120), answer, clock(120)] + sink[at:]
+        yield sink[:at] + [answer, echoed(1)] + sink[at:]
+        for number in (0, 1, 2, 99):
+            yield sink[:at] + [echoed(number)] + sink[at:]
+            yield as_sink()[:at] + [echoed(number)] + as_sink()[at:]
+
+
 def limited(channels):
     """A source whose senders wait for the host's limit, and what then becomes of them."""
     begin = [setup(SOURCE, channels), op(ANSWER, u8(1)), op(ANSWER, u8(2)), call(REPORT, 30),
@@ -145,7 +174,7 @@ def variants(steps):
         yield steps[:at] + [op(NOMEM, u8(1))] + steps[at:]
         yield steps[:at] + [op(TROUBLE, u8(1))] + steps[at:]
         yield steps[:at] + [op(TROUBLE, u8(2))] + steps[at:]
-        for kind in range(1, 19):
+        for kind in range(1, 20):
             yield steps[:at] + [message(kind, a_pass(2) if kind < 9 else b"")]
         for ahead in range(at + 1, len(steps)):
             yield steps[:at] + [steps[ahead]] + steps[at:]
@@ -198,6 +227,7 @@ def scripts():
     yield early
     yield early + [op(STALL, u8(0)), clock(1)]
     yield from answered_early()
+    yield from with_echo()
     for channels in (1, 2, 3):
         yield from limited(channels)
     # A batch that is still under way when memory is said to be complete.

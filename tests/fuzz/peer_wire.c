@@ -137,6 +137,8 @@ static bool heard_early(const struct link *l)
 		return !l->begun_state_last;
 	case FERRY_MSG_COMMIT_ACK:
 		return !l->begun[FERRY_MSG_COMMIT];
+	case FERRY_MSG_ECHO:
+		return get32(l->in + l->message + FERRY_WIRE_HEADER_LEN) != l->echo;
 	default:
 		return false;
 	}
@@ -218,12 +220,13 @@ static void may_write(void)
 
 static const u8 to_sink_control[] = {
 	FERRY_MSG_HELLO, FERRY_MSG_PASS, FERRY_MSG_FINAL, FERRY_MSG_DIGEST, FERRY_MSG_DIGEST_END,
-	FERRY_MSG_PAUSED, FERRY_MSG_STATE, FERRY_MSG_COMMIT, FERRY_MSG_ABORT, FERRY_MSG_PING, 0
+	FERRY_MSG_PAUSED, FERRY_MSG_STATE, FERRY_MSG_COMMIT, FERRY_MSG_ABORT, FERRY_MSG_PING,
+	FERRY_MSG_ECHO, 0
 };
 static const u8 to_sink_data[] = { FERRY_MSG_CHANNEL, FERRY_MSG_BATCH, FERRY_MSG_FENCE, 0 };
 static const u8 to_source[] = {
 	FERRY_MSG_HELLO_ACK, FERRY_MSG_FENCE_ACK, FERRY_MSG_VERIFY_RESULT, FERRY_MSG_READY,
-	FERRY_MSG_COMMIT_ACK, FERRY_MSG_ABORT, FERRY_MSG_PING, 0
+	FERRY_MSG_COMMIT_ACK, FERRY_MSG_ABORT, FERRY_MSG_PING, FERRY_MSG_ECHO, 0
 };
 
 static void check_told(struct link *l, const u8 *head, size_t len, size_t bytes)
@@ -242,6 +245,12 @@ static void check_told(struct link *l, const u8 *head, size_t len, size_t bytes)
 	MUST(!l->told[FERRY_MSG_COMMIT] && !l->told[FERRY_MSG_COMMIT_ACK]);
 	if (type == FERRY_MSG_COMMIT || type == FERRY_MSG_COMMIT_ACK)
 		MUST(!l->told[FERRY_MSG_ABORT]);
+	/* A source asks while the guest runs, a sink answers what it has just heard. */
+	if (type == FERRY_MSG_ECHO) {
+		MUST(session->features & FERRY_WIRE_FEATURE_ECHO);
+		MUST(source ? !l->told[FERRY_MSG_FINAL] :
+		     l->heard == FERRY_MSG_ECHO && !memcmp(body, l->in + l->message + FERRY_WIRE_HEADER_LEN, 8));
+	}
 	if (type == FERRY_MSG_FENCE) {
 		MUST(get32(body) == l->told_fence + 1);
 		l->told_fence++;
@@ -287,6 +296,8 @@ static int link_send(struct ferry_channel *ch, const void *head, size_t len,
 	l->begun[l->telling] = true;
 	if (l->telling == FERRY_MSG_STATE && (((const u8 *)head)[FERRY_WIRE_HEADER_LEN] & FERRY_WIRE_STATE_LAST))
 		l->begun_state_last = true;
+	if (l->telling == FERRY_MSG_ECHO)
+		l->echo = get32((const u8 *)head + FERRY_WIRE_HEADER_LEN);
 	fuzz_preempt();
 	if (l->stalled && !l->shut && READ_ONCE(ch->hurry)) {
 		ret = -ETIMEDOUT;

@@ -40,6 +40,8 @@
  * @answered_fence: pass of the last one that the peer acknowledged
  * @told_state_last: the module has said the last STATE
  * @begun_state_last: it has begun to
+ * @echo: number of the last ECHO that the module has begun to say
+ * @answered_echo: number of the last one that the peer answered
  * @early: the module has read an answer before it had begun to ask
  * @taken: bytes that the module has said
  */
@@ -63,6 +65,7 @@ struct link {
 	u32 rx;
 	u32 told_fence, answered_fence;
 	bool told_state_last, begun_state_last;
+	u32 echo, answered_echo;
 	bool early;
 	u64 taken;
 };

@@ -187,6 +187,16 @@ static void peer_aborts(const u8 *body, size_t len)
 	MUST(!m.reason[m.length]);
 }
 
+static void echo(const u8 *body, size_t len)
+{
+	struct ferry_msg_echo m;
+
+	if (ferry_wire_get_echo(body, len, &m, NULL))
+		return;
+	MUST(m.number);
+	same(body, len, ferry_wire_put_echo(again, &m));
+}
+
 static void decode(u16 type, const u8 *body, size_t len)
 {
 	switch (type) {
@@ -219,6 +229,9 @@ static void decode(u16 type, const u8 *body, size_t len)
 		break;
 	case FERRY_MSG_ABORT:
 		peer_aborts(body, len);
+		break;
+	case FERRY_MSG_ECHO:
+		echo(body, len);
 		break;
 	default:
 		MUST(!len);

@@ -60,7 +60,7 @@ MESSAGES = {
     "state-last": message(13, struct.pack("<II", 1, 0)),
     "ready": message(14), "commit": message(15), "commit_ack": message(16),
     "abort": message(17, struct.pack("<II", 12, 9) + b"no \x1b room\n"),
-    "ping": message(18, b"", 1),
+    "ping": message(18, b"", 1), "echo": message(19, struct.pack("<II", 7, 0)),
 }
 
 

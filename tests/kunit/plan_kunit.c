@@ -500,12 +500,49 @@ static void settles(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, settled((const u64[]){ 0 }, 1, 300, 0, false), 1);
 }
 
+/* Samples in order, and what is the shortest behind each. */
+static void shortest(struct kunit *test)
+{
+	static const struct {
+		u64 at, ns, want;
+	} rows[] = {
+		{ 1, 7 * MS, 7 * MS },
+		{ 2, 9 * MS, 7 * MS },
+		{ 3, 5 * MS, 5 * MS },
+		{ 9, 8 * MS, 5 * MS },
+		/* the second window: the first still counts */
+		{ 10, 20 * MS, 5 * MS },
+		{ 11, 6 * MS, 5 * MS },
+		{ 19, 30 * MS, 5 * MS },
+		/* the third: it does not */
+		{ 20, 30 * MS, 6 * MS },
+		{ 30, 40 * MS, 30 * MS },
+		/* a window in which there was none */
+		{ 49, 50 * MS, 40 * MS },
+		{ 69, 60 * MS, 60 * MS },
+		/* a clock that went back, and one that is far ahead */
+		{ 60, 70 * MS, 60 * MS },
+		{ 4000000, 0, 0 },
+	};
+	struct ferry_shortest s;
+	size_t i;
+
+	ferry_shortest_init(&s, 0);
+	KUNIT_EXPECT_EQ(test, s.value, FERRY_PLAN_UNKNOWN);
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		ferry_shortest_add(&s, rows[i].ns, rows[i].at * S);
+		KUNIT_EXPECT_EQ_MSG(test, s.value, rows[i].want, "at %llu s",
+				    (unsigned long long)rows[i].at);
+	}
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(rate_samples),
 	KUNIT_CASE(rate_over_time),
 	KUNIT_CASE(downtime),
 	KUNIT_CASE(convergence),
 	KUNIT_CASE(sums),
+	KUNIT_CASE(shortest),
 	KUNIT_CASE(settles),
 	KUNIT_CASE(queue),
 	KUNIT_CASE(harvest_interval),

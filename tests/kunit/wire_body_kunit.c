@@ -97,6 +97,13 @@ static int decode_abort(const u8 *body, size_t len, const char **why)
 	return ferry_wire_get_abort(body, len, &m, why);
 }
 
+static int decode_echo(const u8 *body, size_t len, const char **why)
+{
+	struct ferry_msg_echo m;
+
+	return ferry_wire_get_echo(body, len, &m, why);
+}
+
 static void hello_ack(struct kunit *test)
 {
 	static const u8 want[16] = { 2, 1, [8] = 1, 0, 0, 0, 0, 0, 0, 0x40 };
@@ -477,6 +484,25 @@ static void abort_message(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ferry_wire_get_abort(buf, 8 + 256, &out, NULL), -EPROTO);
 }
 
+static void echo(struct kunit *test)
+{
+	static const u8 want[8] = { 0x04, 0x03, 0x02, 0x81 };
+	static const struct poke pokes[] = {
+		BAD("number", 0, 4, 0), GOOD("number", 0, 4, 1), GOOD("number", 0, 4, ~0u),
+	};
+	const struct ferry_msg_echo in = { .number = 0x81020304 };
+	struct ferry_msg_echo out;
+	u8 buf[8];
+
+	memset(buf, 0xff, sizeof(buf));
+	CHECK_BYTES(test, buf, ferry_wire_put_echo(buf, &in), want);
+	KUNIT_ASSERT_EQ(test, ferry_wire_get_echo(want, 8, &out, NULL), 0);
+	KUNIT_EXPECT_EQ(test, out.number, 0x81020304);
+	CHECK_POKES(test, decode_echo, want, pokes);
+	check_reserved(test, decode_echo, want, 8, 4, 8);
+	check_lengths(test, decode_echo, want, 8);
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(hello_ack),
 	KUNIT_CASE(channel),
@@ -488,6 +514,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(verify_result),
 	KUNIT_CASE(state),
 	KUNIT_CASE(abort_message),
+	KUNIT_CASE(echo),
 	{}
 };
 

@@ -31,6 +31,7 @@ static const struct {
 	[16] = { "COMMIT_ACK", 0, 0, 0, 0, { 0, 1, 0, 0 } },
 	[17] = { "ABORT", 8, 1, 0, 255, { 1, 1, 0, 0 } },
 	[18] = { "PING", 0, 0, 0, 0, { 1, 1, 0, 0 } },
+	[19] = { "ECHO", 8, 0, 0, 0, { 1, 1, 0, 0 } },
 };
 
 static void header_bytes(struct kunit *test)
@@ -113,7 +114,7 @@ static void header_fields(struct kunit *test)
 			wrong++;
 	}
 	KUNIT_EXPECT_EQ(test, wrong, 0);
-	poke_bytes(buf + 4, 2, 19);
+	poke_bytes(buf + 4, 2, 20);
 	KUNIT_EXPECT_EQ(test, ferry_wire_get_header(buf, &out, &why), -EPROTO);
 	KUNIT_EXPECT_STREQ(test, why, "header has an unknown message type");
 }
@@ -131,11 +132,11 @@ static void who_says_what(struct kunit *test)
 	}
 	for (way = 0; way < 4; way++) {
 		KUNIT_EXPECT_FALSE(test, ferry_wire_expected(0, way < 2, way % 2 == 0));
-		KUNIT_EXPECT_FALSE(test, ferry_wire_expected(19, way < 2, way % 2 == 0));
+		KUNIT_EXPECT_FALSE(test, ferry_wire_expected(20, way < 2, way % 2 == 0));
 		KUNIT_EXPECT_FALSE(test, ferry_wire_expected(65535, way < 2, way % 2 == 0));
 	}
 	KUNIT_EXPECT_STREQ(test, ferry_msg_name(0), "unknown");
-	KUNIT_EXPECT_STREQ(test, ferry_msg_name(19), "unknown");
+	KUNIT_EXPECT_STREQ(test, ferry_msg_name(20), "unknown");
 	KUNIT_EXPECT_STREQ(test, ferry_msg_name(65535), "unknown");
 }
 

@@ -33,7 +33,7 @@
  *
  * Left out, and why that is sound:
  *   - What is before PAUSED: until then the sink has no part in the decision.
- *   - The amount of state: LAST stands for all of it. PING: it has no meaning.
+ *   - The amount of state: LAST stands for all of it. PING, ECHO: they have no meaning.
  *   - The source's VMM. That it has sent its state and asked for COMMIT shows only
  *     in when source_main() goes on, and that is open. It runs the guest on if the
  *     session has ended and is neither done nor in doubt.
