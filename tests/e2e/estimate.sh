@@ -67,6 +67,11 @@ link="--bandwidth 4M --downtime 200ms"
 ferryctl estimate even.ctl $link --json >est.json 2>out || fail "estimate: $(cat out)"
 [ "$(run unthrottled converges)" = true ] && [ "$(key est.json policy)" = never ] ||
 	fail "it is said not to converge: $(cat est.json)"
+# What minivm knows of a pause goes into it, with three round trips.
+rings=$(key est.json rings_ns) state=$(key est.json state_ns) trip=$(key est.json round_trip_ns)
+[ "$rings" -gt 0 ] && [ "$state" -gt 0 ] && [ "$trip" = 1000000 ] &&
+	[ "$(key est.json fixed_ns)" = $((rings + state + 3 * trip)) ] ||
+	fail "its pause has no parts: $(cat est.json)"
 wait_for 20 measures_no_more
 
 # It is measured when the migration begins.

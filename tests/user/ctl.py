@@ -204,9 +204,10 @@ class Guest:
     """What a fake VMM measures: DIRTY(seconds) gives the bytes that are dirty so long after a
     window's begin; a list of those: one a window, the last one again and again."""
 
-    def __init__(self, dirty, memory=1 << 30, present=500000000, demand=(2000,)):
+    def __init__(self, dirty, memory=1 << 30, present=500000000, demand=(2000,), **told):
         self.curves = list(dirty) if isinstance(dirty, (list, tuple)) else [dirty]
         self.memory, self.present, self.demand = memory, present, demand
+        self.told = told    # what newer VMMs say as well
         self.dirty, self.windows = self.curves[0], 0
 
     def begin(self):
@@ -245,7 +246,7 @@ class FakeVmm(threading.Thread):
             self.guest.begin()
         return {"version": 1, "session_id": 1, "memory": self.guest.memory,
                 "present": self.guest.present, "window_ns": int(after * 1e9),
-                "dirty": int(self.guest.dirty(after)), "dirty_pages_rate": sum(self.guest.demand),
+                "dirty": int(self.guest.dirty(after)), "dirty_pages_rate": sum(self.guest.demand), **self.guest.told,
                 "rings": [{"ring_id": n, "dirty_rate": rate}
                           for n, rate in enumerate(self.guest.demand)]}
 

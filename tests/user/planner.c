@@ -152,6 +152,14 @@ static void hot_set(void)
 	ok(out.free.converges && out.free.passes == 1, "as fast as that: %u pass", out.free.passes);
 }
 
+static void fixed(void)
+{
+	ok(planner_fixed_ns(2 * MS, 3 * MS, 4 * MS) == 17 * MS, "rings, state, three round trips");
+	ok(planner_fixed_ns(PLANNER_UNTOLD_NS, 3 * MS, 0) == 13 * MS, "rings that are not told");
+	ok(planner_fixed_ns(2 * MS, PLANNER_UNTOLD_NS, 0) == 12 * MS, "state that is not told");
+	ok(planner_fixed_ns(UINT64_MAX - 1, 1, UINT64_MAX) == UINT64_MAX - 1, "more than numbers hold");
+}
+
 static void odd_input(void)
 {
 	struct planner_input in = even;
@@ -218,6 +226,7 @@ int main(void)
 	moments();
 	passes();
 	hot_set();
+	fixed();
 	odd_input();
 	return tap_done();
 }

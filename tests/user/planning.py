@@ -227,10 +227,10 @@ def about(have, want, part=0.05):
 def estimates():
     link = ("--bandwidth", "100MB", "--downtime", "250ms")
     obj, asked = estimated("even", even(), *link)
-    # 5 s for 500 MB, 0.5 s for 50 MB, and 5 MB in 50 ms, of a pause of 70.
+    # 5 s for 500 MB, 0.5 s for 50 MB, and 5 MB in 50 ms, of a pause of 73.
     one = obj["unthrottled"]
-    ok(one["converges"] and one["passes"] == 2 and about(one["time_ns"], 5.57e9) and
-       about(one["bytes"], 555e6) and about(one["downtime_ns"], 70e6), "even: time, bytes, pause", obj)
+    ok(one["converges"] and one["passes"] == 2 and about(one["time_ns"], 5.573e9) and
+       about(one["bytes"], 555e6) and about(one["downtime_ns"], 73e6), "even: time, bytes, pause", obj)
     ok(obj["policy"] == "never" and obj["throttle"] is None and obj["throttled"] == one and
        about(obj["least_bandwidth"], 10.1e6), "even: needs nothing", obj)
     ok([p["bytes"] for p in obj["dirtied"]] == sorted(p["bytes"] for p in obj["dirtied"]) and
@@ -239,10 +239,21 @@ def estimates():
     ok([r.get("window") for r in asked].count(True) == 4 and asked[-1].get("stop"),
        "three short windows and a long one, and stopped", asked)
 
+    ok(obj["rings_ns"] is None and obj["state_ns"] is None and obj["round_trip_ns"] == 1000000 and
+       obj["fixed_ns"] == 23000000, "what the VMM does not tell is guessed", obj)
+    obj, _ = estimated("a VMM that tells more", even(rings_ns=4000000, state_ns=60000000), *link,
+                       "--round-trip", "2ms")
+    ok(obj["rings_ns"] == 4000000 and obj["state_ns"] == 60000000 and
+       obj["round_trip_ns"] == 2000000 and obj["fixed_ns"] == 70000000 and
+       about(obj["unthrottled"]["downtime_ns"], 120e6), "what it tells counts, and the link", obj)
+    obj, _ = estimated("a link without length", even(rings_ns=4000000, state_ns=0), *link,
+                       "--round-trip", "0")
+    ok(obj["state_ns"] is None and obj["fixed_ns"] == 14000000, "a round trip of 0", obj)
+
     obj, _ = estimated("hot", hot(), *link)
     one = obj["unthrottled"]
-    ok(not one["converges"] and one["time_ns"] is None and about(one["downtime_ns"], 1.02e9) and
-       about(obj["least_bandwidth"], 434.8e6), "hot: does not converge", obj)
+    ok(not one["converges"] and one["time_ns"] is None and about(one["downtime_ns"], 1.023e9) and
+       about(obj["least_bandwidth"], 440.5e6), "hot: does not converge", obj)
     ok(obj["policy"] == "auto" and obj["throttle"] > 1024 and obj["throttled"]["converges"] and
        obj["throttled"]["downtime_ns"] <= 250e6, "hot: held back it does", obj)
     obj, _ = estimated("hot, with a floor", hot(), *link, "--floor", "1000000")
@@ -254,7 +265,9 @@ def estimates():
         vmm = FakeVmm(os.path.join(tmp, "ctl"), guest=even())
         expect("for people", OK, "estimate", vmm.path, "--seconds", "0.5s", *link, fake=None,
                out=("about 477 MiB have to be carried", "At 800 Mbit/s",
-                    "converges   yes, after 2 passes", "throttle    never"))
+                    "converges   yes, after 2 passes", "throttle    never",
+                    "10.0 ms (a guess) for the rings, 10.0 ms (a guess) for the VMM's state",
+                    "3.00 ms for round trips"))
         vmm.close()
 
 
@@ -290,6 +303,7 @@ def not_estimated():
             ("no time", "from 0.5s", ("a", "--seconds", "0")),
             ("no bandwidth", "not a bandwidth", ("a", "--bandwidth", "0")),
             ("no pause", "not a time", ("a", "--downtime", "0")),
+            ("no round trip", "not a time", ("a", "--round-trip", "far")),
             ("no floor", "not pages a second", ("a", "--floor", "0")),
             ("another option", "not understood", ("a", "--channels", "2"))):
         expect(f"estimate: {what}", USAGE, "estimate", *args, err=(words,), fake=None)

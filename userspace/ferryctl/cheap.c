@@ -79,7 +79,7 @@ int wait_until_cheap(struct vmm *vmm, const struct migrate_options *opt)
 			complain("interrupted; nothing was started");
 			return CTL_ERROR;
 		}
-		measure_input(&m, &in);
+		measure_input(&m, PLANNER_ROUND_TRIP_NS, &in);
 		migrate_options_plan(opt, &in);
 		if (m.failed || planner_plan(&in, &plan)) {
 			complain("%s", m.failed ? vmm->error : "the VMM's figures make no sense");

@@ -22,6 +22,7 @@ static const char estimate_help[] =
 	"  --seconds N             how long to measure (5)\n"
 	"  --bandwidth RATE        what the link carries: 10Gbit, 100M (1Gbit)\n"
 	"  --downtime TIME         how long the guest may be paused (300ms)\n"
+	"  --round-trip TIME       what the link takes to and fro (1ms)\n"
 	"  --floor PAGES           pages a second that --throttle auto leaves each vCPU (as\n"
 	"                          suits the link)\n"
 	"  --json                  print it as JSON\n";
@@ -49,8 +50,22 @@ static void print_policy(const struct planner_result *r)
 	}
 }
 
-static void print_plan(const char *name, const struct planner_input *in,
-		       const struct planner_result *r)
+/* What is asked for on the command line. */
+struct wanted {
+	uint64_t ns;	/* to measure for */
+	uint64_t bandwidth;
+	uint64_t downtime_limit_ns;
+	uint64_t round_trip_ns;
+	uint64_t throttle_floor;
+};
+
+static const char *part(uint64_t ns)
+{
+	return human_time(ns == PLANNER_UNTOLD_NS ? PLANNER_USUAL_NS : ns);
+}
+
+static void print_plan(const char *name, const struct measured *m, const struct wanted *want,
+		       const struct planner_input *in, const struct planner_result *r)
 {
 	const struct planner_point *last = &in->points[in->nr_points - 1];
 	uint64_t all = 0;
@@ -73,6 +88,11 @@ static void print_plan(const char *name, const struct planner_input *in,
 		printf("  converges   no: after %u passes they do not shrink\n", r->free.passes);
 	}
 	printf("  downtime    %s\n", human_time(r->free.downtime_ns));
+	printf("  of that     %s%s for the rings, %s%s for the VMM's state,\n"
+	       "              %s for round trips\n",
+	       part(m->rings_ns), m->rings_ns == PLANNER_UNTOLD_NS ? " (a guess)" : "",
+	       part(m->state_ns), m->state_ns == PLANNER_UNTOLD_NS ? " (a guess)" : "",
+	       human_time(PLANNER_ROUND_TRIPS * want->round_trip_ns));
 	if (r->least_bandwidth)
 		printf("  bandwidth   %s would do\n", human_rate(r->least_bandwidth));
 	else
@@ -98,8 +118,8 @@ static struct json_object *run_to_json(const struct planner_run *r)
 	return o;
 }
 
-static void print_json_plan(const char *name, const struct planner_input *in,
-			    const struct planner_result *r)
+static void print_json_plan(const char *name, const struct measured *m, const struct wanted *want,
+			    const struct planner_input *in, const struct planner_result *r)
 {
 	struct json_object *obj = json_output("estimate"), *array = json_object_new_array(), *item;
 	size_t i;
@@ -121,6 +141,10 @@ static void print_json_plan(const char *name, const struct planner_input *in,
 	json_object_object_add(obj, "bandwidth", json_object_new_uint64(in->bandwidth));
 	json_object_object_add(obj, "downtime_limit_ns",
 			       json_object_new_uint64(in->downtime_limit_ns));
+	json_object_object_add(obj, "round_trip_ns", json_object_new_uint64(want->round_trip_ns));
+	json_object_object_add(obj, "rings_ns", number(m->rings_ns, PLANNER_UNTOLD_NS));
+	json_object_object_add(obj, "state_ns", number(m->state_ns, PLANNER_UNTOLD_NS));
+	json_object_object_add(obj, "fixed_ns", json_object_new_uint64(in->fixed_ns));
 	json_object_object_add(obj, "least_bandwidth", number(r->least_bandwidth, 0));
 	json_object_object_add(obj, "unthrottled", run_to_json(&r->free));
 	json_object_object_add(obj, "policy", json_object_new_string(planner_policy_name(r->policy)));
@@ -129,7 +153,7 @@ static void print_json_plan(const char *name, const struct planner_input *in,
 	json_finish(stdout, obj, true);
 }
 
-static int estimate(const char *path, struct planner_input *want, uint64_t ns, bool json)
+static int estimate(const char *path, const struct wanted *want, bool json)
 {
 	static struct measured m;
 	struct planner_input in;
@@ -153,7 +177,7 @@ static int estimate(const char *path, struct planner_input *want, uint64_t ns, b
 	}
 	m.vmm = &vmm;
 	interrupts_begin();
-	ret = measure_all(&m, 1, ns);
+	ret = measure_all(&m, 1, want->ns);
 	if (ret == -EINTR)
 		complain("interrupted; the guest runs on");
 	else if (m.failed)
@@ -164,7 +188,7 @@ static int estimate(const char *path, struct planner_input *want, uint64_t ns, b
 	}
 	measure_stop(&m);
 	vmm_close(&vmm);
-	measure_input(&m, &in);
+	measure_input(&m, want->round_trip_ns, &in);
 	in.bandwidth = want->bandwidth;
 	in.downtime_limit_ns = want->downtime_limit_ns;
 	in.throttle_floor = want->throttle_floor;
@@ -172,7 +196,8 @@ static int estimate(const char *path, struct planner_input *want, uint64_t ns, b
 		complain("the VMM's figures make no sense: it measured nothing");
 		return CTL_ERROR;
 	}
-	(json ? print_json_plan : print_plan)(status.name[0] ? status.name : path, &in, &plan);
+	(json ? print_json_plan : print_plan)(status.name[0] ? status.name : path, &m, want, &in,
+					       &plan);
 	return CTL_OK;
 }
 
@@ -182,15 +207,16 @@ int cmd_estimate(int argc, char **argv)
 		{ "seconds", required_argument, NULL, 's' },
 		{ "bandwidth", required_argument, NULL, 'b' },
 		{ "downtime", required_argument, NULL, 'd' },
+		{ "round-trip", required_argument, NULL, 'r' },
 		{ "floor", required_argument, NULL, 'F' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	struct planner_input want = {
-		.bandwidth = DEFAULT_BANDWIDTH, .downtime_limit_ns = DEFAULT_DOWNTIME_NS,
+	struct wanted want = {
+		.ns = DEFAULT_NS, .bandwidth = DEFAULT_BANDWIDTH,
+		.downtime_limit_ns = DEFAULT_DOWNTIME_NS, .round_trip_ns = PLANNER_ROUND_TRIP_NS,
 	};
-	uint64_t ns = DEFAULT_NS;
 	bool json = false;
 	int c;
 
@@ -198,7 +224,7 @@ int cmd_estimate(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
 		switch (c) {
 		case 's':
-			if (measure_seconds(optarg, &ns))
+			if (measure_seconds(optarg, &want.ns))
 				return usage_error("estimate", "'%s' is not a number of seconds from "
 						   "0.5s to 3600", optarg);
 			break;
@@ -210,6 +236,12 @@ int cmd_estimate(int argc, char **argv)
 		case 'd':
 			if (parse_duration(optarg, &want.downtime_limit_ns) || !want.downtime_limit_ns)
 				return usage_error("estimate", "'%s' is not a time such as 300ms",
+						   optarg);
+			break;
+		case 'r':
+			/* 0 is a link that is near enough. */
+			if (parse_duration(optarg, &want.round_trip_ns))
+				return usage_error("estimate", "'%s' is not a time such as 1ms",
 						   optarg);
 			break;
 		case 'F':
@@ -229,5 +261,5 @@ int cmd_estimate(int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		return usage_error("estimate", "give the control socket of one VMM");
-	return estimate(argv[optind], &want, ns, json);
+	return estimate(argv[optind], &want, json);
 }

@@ -70,7 +70,7 @@ static void plan(struct evacuation *ev, struct evacuee *vm, const struct measure
 	vm->expected_ns = vm->status.memory / share * 1000000000;
 	if (!m || m->failed)
 		return;
-	measure_input(m, &in);
+	measure_input(m, PLANNER_ROUND_TRIP_NS, &in);
 	migrate_options_plan(ev->opt, &in);
 	run = migrate_options_throttle(ev->opt) ? &out.held : &out.free;
 	for (in.bandwidth = share; !planner_plan(&in, &out); in.bandwidth = all) {

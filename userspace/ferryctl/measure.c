@@ -46,6 +46,14 @@ static void get(struct json_object *obj, const char *key, uint64_t *value)
 		*value = json_object_get_uint64(item);
 }
 
+/* Older VMMs do not say, and one that saved nothing yet says 0. */
+static void get_part(struct json_object *obj, const char *key, uint64_t *value)
+{
+	get(obj, key, value);
+	if (!*value)
+		*value = PLANNER_UNTOLD_NS;
+}
+
 static void get_demand(struct measured *m, struct json_object *reply)
 {
 	struct json_object *rings;
@@ -76,6 +84,8 @@ int measure_read(struct measured *m, bool window)
 	get(reply, "present", &m->present);
 	get(reply, "window_ns", &m->window_ns);
 	get(reply, "dirty", &m->dirty);
+	get_part(reply, "rings_ns", &m->rings_ns);
+	get_part(reply, "state_ns", &m->state_ns);
 	get_demand(m, reply);
 	json_object_put(reply);
 	return 0;
@@ -155,7 +165,7 @@ int measure_window(struct measured *m, uint64_t ns)
 	return read_window(m, 1, ns, HALVES);
 }
 
-void measure_input(const struct measured *m, struct planner_input *in)
+void measure_input(const struct measured *m, uint64_t round_trip_ns, struct planner_input *in)
 {
 	struct planner_point *to;
 	unsigned int i;
@@ -164,7 +174,7 @@ void measure_input(const struct measured *m, struct planner_input *in)
 	in->ram_bytes = m->memory;
 	/* A VMM that does not know has all of it carried. */
 	in->carried_bytes = m->present ? m->present : m->memory;
-	in->fixed_ns = PLANNER_FIXED_NS;
+	in->fixed_ns = planner_fixed_ns(m->rings_ns, m->state_ns, round_trip_ns);
 	in->demand = m->demand;
 	in->nr_demand = m->nr_demand;
 	for (i = 0; i < PLANNER_MAX_POINTS && m->times[i]; i++) {

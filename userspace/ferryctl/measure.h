@@ -19,6 +19,8 @@
  * @present: about how many of them are neither holes nor zero
  * @window_ns: how long the window was, at the last reading
  * @dirty: bytes of different pages that were dirtied in it
+ * @rings_ns: of a pause, for the rings; PLANNER_UNTOLD_NS: the VMM does not say
+ * @state_ns: of a pause, for the VMM's own state; likewise
  * @demand: pages a second that each vCPU dirtied of late
  * @nr_demand: vCPUs
  */
@@ -29,6 +31,8 @@ struct measured {
 	uint64_t present;
 	uint64_t window_ns;
 	uint64_t dirty;
+	uint64_t rings_ns;
+	uint64_t state_ns;
 	uint64_t demand[MEASURE_MAX_VCPUS];
 	size_t nr_demand;
 	/* sums over the windows, by the place in them */
@@ -49,7 +53,7 @@ int measure_all(struct measured *m, size_t count, uint64_t ns);
 int measure_window(struct measured *m, uint64_t ns);
 /* Ends it. */
 void measure_stop(struct measured *m);
-/* What was measured, for the planner. @in points into @m. */
-void measure_input(const struct measured *m, struct planner_input *in);
+/* What was measured, for the planner, over a link of that round trip. @in points into @m. */
+void measure_input(const struct measured *m, uint64_t round_trip_ns, struct planner_input *in);
 
 #endif /* MEASURE_H */

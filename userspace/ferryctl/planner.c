@@ -149,6 +149,14 @@ static void choose_policy(const struct planner_input *in, struct planner_result 
 	run(in, (double)in->bandwidth, held_rate(in, low), &out->held);
 }
 
+uint64_t planner_fixed_ns(uint64_t rings_ns, uint64_t state_ns, uint64_t round_trip_ns)
+{
+	const double rings = (double)(rings_ns == PLANNER_UNTOLD_NS ? PLANNER_USUAL_NS : rings_ns);
+	const double state = (double)(state_ns == PLANNER_UNTOLD_NS ? PLANNER_USUAL_NS : state_ns);
+
+	return whole(rings + state + PLANNER_ROUND_TRIPS * (double)round_trip_ns);
+}
+
 int planner_plan(const struct planner_input *input, struct planner_result *out)
 {
 	struct planner_input copy = *input, *in = &copy;

@@ -12,8 +12,15 @@
 
 #define PLANNER_MAX_POINTS	32
 #define PLANNER_NEVER_NS	UINT64_MAX	/* a time that never comes */
-/* What a guest's pause takes beside its last pages: vCPUs, their state, COMMIT. */
-#define PLANNER_FIXED_NS	20000000ULL
+/*
+ * What a pause takes beside its last pages: the rings are looked at, the VMM's state goes
+ * over, and these go to and fro: the last pages and their answer, the state and READY, COMMIT
+ * and its answer.
+ */
+#define PLANNER_ROUND_TRIPS	3
+#define PLANNER_ROUND_TRIP_NS	1000000ULL	/* if nobody says another */
+#define PLANNER_UNTOLD_NS	UINT64_MAX
+#define PLANNER_USUAL_NS	10000000ULL	/* for rings, and for state, that are not told */
 /* Pages a second for a vCPU: the least that may be said, and the most that 'auto' takes for a floor. */
 #define PLANNER_LEAST_RATE	64
 #define PLANNER_FLOOR_MOST	1024
@@ -98,6 +105,9 @@ struct planner_result {
 	uint64_t throttle_rate;
 	uint64_t least_bandwidth;
 };
+
+/* For @fixed_ns; @rings_ns and @state_ns may be PLANNER_UNTOLD_NS. */
+uint64_t planner_fixed_ns(uint64_t rings_ns, uint64_t state_ns, uint64_t round_trip_ns);
 
 /* Returns 0, or -EINVAL: there is no bandwidth, no memory, no point, or they are not ascending. */
 int planner_plan(const struct planner_input *input, struct planner_result *out);

@@ -155,6 +155,9 @@ static int tell(struct vm *vm, struct json_object *reply, bool window, struct mv
 	PUT("window_ns", now - m->window_ns);
 	PUT("dirty", s.out_ram_remaining);
 	PUT("dirty_pages_rate", s.out_dirty_pages_rate);
+	/* Of a pause, what is known here beside its pages. */
+	PUT("rings_ns", s.out_expected_fixed_ns);
+	PUT("state_ns", vm->state_ns);
 #undef PUT
 	json_object_object_add(reply, "rings", migration_rings(m->measured));
 	if (!window)
