@@ -10,6 +10,7 @@
  * another version of the interface; busy: no sessions, and yet the module may not be
  * unloaded; away: it is not there; moving: the
  * sessions of fake_moving.c instead; old: a module that knows no limit of the host.
+ * FAKE_BANDWIDTH=HOST,SESSION,PAUSED: limits that were set before, in bytes a second.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -47,6 +48,17 @@ static _Bool mode_is(const char *mode)
 	const char *fake = getenv("FAKE_FERRY");
 
 	return fake && !strcmp(fake, mode);
+}
+
+/* The @which'th of FAKE_BANDWIDTH, from 0; @usual: it is not said. */
+static __u64 set_before(int which, __u64 usual)
+{
+	const char *text = getenv("FAKE_BANDWIDTH");
+	unsigned long long value[3];
+
+	if (!text || sscanf(text, "%llu,%llu,%llu", &value[0], &value[1], &value[2]) != 3)
+		return usual;
+	return value[which];
 }
 
 static _Bool no_sessions(void)
@@ -216,6 +228,10 @@ static int set_limits(struct kvm_ferry_limits *l)
 	limits.session_id = l->session_id;
 	limits.size = l->size;
 	*l = limits;
+	if (!(l->flags & (KVM_FERRY_LIMIT_BANDWIDTH | KVM_FERRY_LIMIT_FINAL_BANDWIDTH))) {
+		l->max_bandwidth = set_before(1, l->max_bandwidth);
+		l->final_bandwidth = set_before(2, l->final_bandwidth);
+	}
 	if (mode_is("rdma"))
 		l->max_pinned = KVM_FERRY_PINNED_ALL;
 	if (mode_is("moving"))
@@ -235,8 +251,8 @@ static int host_limits(struct kvm_ferry_host_limits *h)
 			return refuse(-EINVAL, "max_bandwidth must be at least 65536 bytes/s");
 		host_bandwidth = h->max_bandwidth;
 	}
-	h->max_bandwidth = host_bandwidth;
-	h->out_share = host_bandwidth / 2;
+	h->max_bandwidth = h->flags ? host_bandwidth : set_before(0, host_bandwidth);
+	h->out_share = h->max_bandwidth / 2;
 	h->out_sessions = no_sessions() ? 0 : 2;
 	h->out_transferred = 5ULL << 30;
 	return 0;

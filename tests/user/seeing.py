@@ -23,6 +23,7 @@ from ctl import (DONE, ERROR, FERRYCTL, FINAL, IN_DOUBT, LIVE, NO_MODULE, NOT_MO
 import promtext
 
 MOVES, FAILS, DOUBT, LONG, SINK, WILD = "21", "22", "23", "24", "25", "26"
+SAME = (1 << 64) - 1    # KVM_FERRY_BANDWIDTH_SAME
 QUICK = {"FAKE_STEP_MS": "20"}
 ENTER, LEAVE = b"\033[?1049h", b"\033[?1049l"
 
@@ -104,6 +105,16 @@ def screen():
          ("LIVE   wild-4", "1 vCPU may dirty no more than 469 MiB/s", "to be held back",
           "downtime 300 ms, throttle auto; verify is off")),
         ("a vCPU that is held back, on a small one", WILD, 10, 40, {}, ("Memory", "Link")),
+    ]
+    rows += [
+        ("limits of the host and of the pause", MOVES, 24, 80,
+         {"FAKE_BANDWIDTH": "1250000000,125000000,250000000"},
+         ("Bandwidth  all sources 10.0 Gbit/s, one 5.00 Gbit/s; while paused 2.00 Gbit/s\n", "Limits     bandwidth 1.00 Gbit/s, downtime 300 ms; verify is off")),
+        ("a paused guest has all of the link", MOVES, 24, 80, {"FAKE_BANDWIDTH": "0,125000000,0"},
+         ("Bandwidth  while paused unlimited\n",)),
+        ("the host's limit alone", MOVES, 24, 80,
+         {"FAKE_BANDWIDTH": f"1250000000,0,{SAME}"},
+         ("Bandwidth  all sources 10.0 Gbit/s, one 5.00 Gbit/s\n",)),
     ]
     for what, session, high, wide, more, words in rows:
         t = Terminal("watch", session, "--interval", "1ms", fake="moving", rows=high,
@@ -441,6 +452,7 @@ def prometheus(tmp):
        and promtext.value(m, "kvm_ferry_up", {}) == 1
        and promtext.value(m, "kvm_ferry_transport_available", {"transport": "rdma"}) == 0,
        "and the host's figures")
+    bandwidths()
     names = {labels["name"] for labels, _ in
              families["moving"]["kvm_ferry_session_memory_bytes"]["samples"]}
     ok('db-2 "primary"' in names and "mail\\1" in names, "names come whole", names)
@@ -449,6 +461,32 @@ def prometheus(tmp):
        and "kvm_ferry_session_remaining_bytes" not in
        {n for n, f in families["rdma"].items() if f["samples"]}, "a sink has its own")
     to_file(tmp)
+
+
+def bandwidths():
+    """What the host, the session and the pause are limited to: (host, session, paused)."""
+    own = {"session": "9", "name": "guest", "role": "source"}
+    figures = (("host_bandwidth_limit_bytes_per_second", {}),
+               ("host_share_bytes_per_second", {}),
+               ("session_bandwidth_limit_bytes_per_second", own),
+               ("session_final_bandwidth_limit_bytes_per_second", own))
+    for what, said, wanted in (
+            ("no limit", f"0,0,{SAME}", (None, None, None, None)),
+            ("all of them", "8000000,2000000,3000000", (8000000, 4000000, 2000000, 3000000)),
+            ("a paused guest as another", f"0,2000000,{SAME}", (None, None, 2000000, 2000000)),
+            ("a paused guest has no limit", "0,2000000,0", (None, None, 2000000, None))):
+        m = promtext.parse(ferryctl("metrics", FAKE_BANDWIDTH=said).stdout)
+        got = tuple(promtext.value(m, f"kvm_ferry_{name}", labels) for name, labels in figures)
+        ok(got == wanted, f"metrics: bandwidth limits: {what}", got)
+    ok(promtext.value(m, "kvm_ferry_host_sending_sessions", {}) == 2
+       and promtext.value(m, "kvm_ferry_host_transferred_bytes_total", {}) == 5 << 30,
+       "metrics: what all sources send", m)
+    m = promtext.parse(ferryctl("metrics", fake="rdma", FAKE_BANDWIDTH="1,2000000,0").stdout)
+    ok(not m["kvm_ferry_session_bandwidth_limit_bytes_per_second"]["samples"],
+       "metrics: a sink has no limit", m)
+    m = promtext.parse(ferryctl("metrics", fake="old").stdout)
+    ok(not any(name.startswith("kvm_ferry_host") for name in m) and "kvm_ferry_session_state" in m,
+       "metrics: a module that knows no limit of the host", m)
 
 
 def to_file(tmp):

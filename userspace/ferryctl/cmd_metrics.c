@@ -21,7 +21,8 @@ static const char help[] =
 	"                     collector wants it; FILE has to end in .prom for that\n";
 
 /* The module's answers; CTL_OK, or an exit code, and then there is none of them. */
-static int ask(struct kvm_ferry_info *info, struct session_view **views, size_t *count)
+static int ask(struct kvm_ferry_info *info, struct kvm_ferry_host_limits *host, bool *has_host,
+	       struct session_view **views, size_t *count)
 {
 	struct ferry_device *dev;
 	int ret;
@@ -30,6 +31,8 @@ static int ask(struct kvm_ferry_info *info, struct session_view **views, size_t 
 	if (ret)
 		return ret;
 	memset(info, 0, sizeof(*info));
+	memset(host, 0, sizeof(*host));
+	*has_host = !ferry_device_host_limits(dev, host, sizeof(*host));
 	if (ferry_device_info(dev, info, sizeof(*info))) {
 		complain("%s", ferry_error());
 		ret = CTL_ERROR;
@@ -69,17 +72,19 @@ failed:
 static int print(const char *path)
 {
 	struct session_view *views = NULL;
+	struct kvm_ferry_host_limits host;
 	struct kvm_ferry_info info;
 	size_t count = 0, length;
+	bool has_host = false;
 	char *text = NULL;
 	int asked, ret = CTL_OK;
 	FILE *to;
 
-	asked = ask(&info, &views, &count);
+	asked = ask(&info, &host, &has_host, &views, &count);
 	/* In memory first: half of them would be worse than none. */
 	to = open_memstream(&text, &length);
 	if (to)
-		metrics_print(to, asked ? NULL : &info, views, count);
+		metrics_print(to, asked ? NULL : &info, has_host ? &host : NULL, views, count);
 	if (!to || fclose(to)) {
 		complain("out of memory");
 		ret = CTL_ERROR;

@@ -117,6 +117,16 @@ static int end(struct ferry_device *dev, const struct watch *w, struct timeline 
 	return outcome_exit_code(outcome);
 }
 
+/* With what its host allows it beside its own limits. */
+static int read_it(struct ferry_device *dev, uint64_t id, struct session_view *view)
+{
+	int ret = read_session(dev, id, view);
+
+	if (!ret && view->stats.out_role == KVM_FERRY_SOURCE)
+		view->has_host = !ferry_device_host_limits(dev, &view->host, sizeof(view->host));
+	return ret;
+}
+
 static int follow(struct ferry_device *dev, uint64_t id, const struct watch *w)
 {
 	static struct timeline tl;
@@ -126,7 +136,7 @@ static int follow(struct ferry_device *dev, uint64_t id, const struct watch *w)
 	enum term_event event;
 	int ret;
 
-	ret = read_session(dev, id, &view);
+	ret = read_it(dev, id, &view);
 	if (ret)
 		return session_failed(id, ret);
 	term_signals();
@@ -148,7 +158,7 @@ static int follow(struct ferry_device *dev, uint64_t id, const struct watch *w)
 			return end(dev, w, &tl, true);
 		if (event == TERM_REDRAW)
 			next = 0;
-		ret = read_session(dev, id, &view);
+		ret = read_it(dev, id, &view);
 		if (ret == -ENOENT)
 			return end(dev, w, &tl, false);
 		if (ret) {

@@ -57,6 +57,7 @@ int cmd_history(int argc, char **argv);
  * struct session_view - a session as it is shown
  * @stats: its figures
  * @limits: its limits, if @has_limits
+ * @host: what all sources of its host share, if @has_host; 'watch' reads it
  * @reason: why it failed, as far as that is known here; else ""
  * @rings: what 'stats' has read of its vCPUs' rings, if @has_rings; the command's to free
  * @nr_rings: of them
@@ -68,6 +69,8 @@ struct session_view {
 	struct kvm_ferry_stats stats;
 	struct kvm_ferry_limits limits;
 	bool has_limits;
+	struct kvm_ferry_host_limits host;
+	bool has_host;
 	char reason[KVM_FERRY_REASON_LEN];
 	struct kvm_ferry_ring_stats *rings;
 	size_t nr_rings;

@@ -201,6 +201,29 @@ static void put_states(FILE *to, const struct session_view *views, size_t count)
 	}
 }
 
+/* A sink has none: the source's holds. */
+static void put_bandwidth(FILE *to, const char *name, const char *help,
+			  const struct session_view *views, size_t count, bool final)
+{
+	char whole[80];
+	size_t i;
+
+	snprintf(whole, sizeof(whole), "session_%s", name);
+	put_head(to, whole, "gauge", help);
+	for (i = 0; i < count; i++) {
+		const struct kvm_ferry_limits *l = &views[i].limits;
+		uint64_t limit = l->max_bandwidth;
+
+		if (final && l->final_bandwidth != KVM_FERRY_BANDWIDTH_SAME)
+			limit = l->final_bandwidth;
+		if (!views[i].has_limits || !limit ||
+		    views[i].stats.out_role != KVM_FERRY_SOURCE)
+			continue;
+		put_session(to, name, &views[i]);
+		fprintf(to, "} %llu\n", (unsigned long long)limit);
+	}
+}
+
 static void put_limits(FILE *to, const struct session_view *views, size_t count)
 {
 	size_t i;
@@ -214,14 +237,34 @@ static void put_limits(FILE *to, const struct session_view *views, size_t count)
 		fputs("} ", to);
 		put_seconds(to, views[i].limits.downtime_limit_ns);
 	}
-	put_head(to, "session_bandwidth_limit_bytes_per_second", "gauge",
-		 "What all data channels together may take; none without a limit.");
-	for (i = 0; i < count; i++) {
-		if (!views[i].has_limits || !views[i].limits.max_bandwidth)
-			continue;
-		put_session(to, "bandwidth_limit_bytes_per_second", &views[i]);
-		fprintf(to, "} %llu\n", (unsigned long long)views[i].limits.max_bandwidth);
-	}
+	put_bandwidth(to, "bandwidth_limit_bytes_per_second",
+		      "What all data channels together may take; none without a limit.",
+		      views, count, false);
+	put_bandwidth(to, "final_bandwidth_limit_bytes_per_second",
+		      "The same while the guest is paused; none without a limit.",
+		      views, count, true);
+}
+
+/* What all sources of this host share. */
+static void put_host(FILE *to, const struct kvm_ferry_host_limits *host)
+{
+	put_head(to, "host_bandwidth_limit_bytes_per_second", "gauge",
+		 "What all data channels of all sources together may take; none without a limit.");
+	if (host->max_bandwidth)
+		fprintf(to, "kvm_ferry_host_bandwidth_limit_bytes_per_second %llu\n",
+			(unsigned long long)host->max_bandwidth);
+	put_head(to, "host_share_bytes_per_second", "gauge",
+		 "Of that, what a source gets now; none without a limit.");
+	if (host->out_share)
+		fprintf(to, "kvm_ferry_host_share_bytes_per_second %llu\n",
+			(unsigned long long)host->out_share);
+	put_head(to, "host_sending_sessions", "gauge",
+		 "Sources that have sent something within the last second.");
+	fprintf(to, "kvm_ferry_host_sending_sessions %u\n", host->out_sessions);
+	put_head(to, "host_transferred_bytes_total", "counter",
+		 "Bytes that all sources have sent since the module was loaded, with headers.");
+	fprintf(to, "kvm_ferry_host_transferred_bytes_total %llu\n",
+		(unsigned long long)host->out_transferred);
 }
 
 /* How many sessions there are, of each role in each state. */
@@ -262,7 +305,8 @@ static void put_module(FILE *to, const struct kvm_ferry_info *info)
 			info->out_transports >> i & 1 ? 1 : 0);
 }
 
-void metrics_print(FILE *to, const struct kvm_ferry_info *info, const struct session_view *views,
+void metrics_print(FILE *to, const struct kvm_ferry_info *info,
+		   const struct kvm_ferry_host_limits *host, const struct session_view *views,
 		   size_t count)
 {
 	size_t i;
@@ -272,6 +316,8 @@ void metrics_print(FILE *to, const struct kvm_ferry_info *info, const struct ses
 	if (!info)
 		return;
 	put_module(to, info);
+	if (host)
+		put_host(to, host);
 	put_sessions(to, views, count);
 	put_states(to, views, count);
 	put_limits(to, views, count);

@@ -356,6 +356,30 @@ static void put_passes(const struct timeline *tl, unsigned int rows)
 	}
 }
 
+/* Limits that most sessions do not have. */
+static bool has_other_bandwidth(const struct session_view *view)
+{
+	return view->stats.out_role == KVM_FERRY_SOURCE && view->has_limits &&
+	       (view->limits.final_bandwidth != KVM_FERRY_BANDWIDTH_SAME ||
+		(view->has_host && view->host.max_bandwidth));
+}
+
+static void put_other_bandwidth(const struct session_view *view)
+{
+	const uint64_t final = view->limits.final_bandwidth;
+	char text[160] = "";
+	int length = 0;
+
+	if (view->has_host && view->host.max_bandwidth)
+		length = snprintf(text, sizeof(text), "all sources %s, one %s",
+				  human_rate(view->host.max_bandwidth),
+				  human_rate(view->host.out_share));
+	if (final != KVM_FERRY_BANDWIDTH_SAME)
+		snprintf(text + length, sizeof(text) - length, "%swhile paused %s",
+			 length ? "; " : "", final ? human_rate(final) : "unlimited");
+	frame_put(&frame, LABEL "%s", "Bandwidth", text);
+}
+
 static void put_rest(const struct session_view *view)
 {
 	const struct kvm_ferry_stats *st = &view->stats;
@@ -379,6 +403,8 @@ static void put_rest(const struct session_view *view)
 			  human_count(st->out_rdma_channels), st->out_nr_channels,
 			  human_bytes(st->out_pinned_bytes),
 			  human_bytes(st->out_pinned_most_bytes));
+	if (has_other_bandwidth(view))
+		put_other_bandwidth(view);
 	if (view->has_limits && st->out_role == KVM_FERRY_SINK)
 		/* The others are the source's. */
 		frame_put(&frame, LABEL "a peer that is silent for %s is taken for dead%s%s", "Limits",
@@ -394,7 +420,7 @@ static void put_rest(const struct session_view *view)
 static unsigned int rows_of_rest(const struct session_view *view)
 {
 	return !!view->stats.out_ring_entries + !!view->stats.out_throttle_ns +
-	       !!view->stats.out_rdma_channels +
+	       !!view->stats.out_rdma_channels + has_other_bandwidth(view) +
 	       view->has_limits;
 }
 
