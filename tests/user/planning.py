@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 import ctl
 from ctl import (DONE, DOUBT, ERROR, FAILED, FERRYCTL, IN_DOUBT, LIVE, NOT_CHEAP, NOT_MOVED, OK,
@@ -181,6 +182,81 @@ def interrupted():
            not some.vms[1].begun.is_set(), "one is cancelled, the other not begun", some.log)
         some.close()
     source.close()
+
+
+def sleeping(process):
+    """It waits for something; at most TIMEOUT is waited for that."""
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        with open(f"/proc/{process.pid}/stat", encoding="ascii") as f:
+            if f.read().rpartition(")")[2].split()[0] == "S":
+                return True
+    return False
+
+
+def half_open(port):
+    """How many connections to PORT wait for the first answer."""
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        rows = [line.split() for line in f.readlines()[1:]]
+    return sum(row[2].endswith(f":{port:04X}") and row[3] == "02" for row in rows)
+
+
+def interrupted_connect(what, way, port, under_way):
+    with tempfile.TemporaryDirectory() as tmp:
+        some = Several(tmp, (2, MOVES), (1, MOVES))
+        to = ("--to", f"{way}:127.0.0.1:{port}") * 2
+        with subprocess.Popen([FERRYCTL, "evacuate", *to, *some.paths, "--json", "--timeout", "50s"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+            begun = under_way() and sleeping(p)
+            p.send_signal(signal.SIGINT)
+            since = time.monotonic()
+            out, err = p.communicate(timeout=TIMEOUT)
+            took = time.monotonic() - since
+        obj = ctl.objects(out)[0] if out else {}
+        ok(begun and p.returncode == NOT_MOVED and took < 25 and
+           [v["reason"] for v in obj.get("vms", ())] ==
+           ["interrupted while it was being connected", "interrupted before its turn came"] and
+           not any(vm.begun.is_set() for vm in some.vms), f"an interrupt ends {what}",
+           f"{begun} {took} {p.returncode}\n{out}\n{err}")
+        some.close()
+
+
+def connects_interrupted():
+    # Its queue is full, and so it does not answer.
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        port = deaf.getsockname()[1]
+        fill = []
+        while not half_open(port):
+            fill.append(socket.socket())
+            fill[-1].setblocking(False)
+            fill[-1].connect_ex(("127.0.0.1", port))
+        before = half_open(port)
+
+        def another():
+            end = time.monotonic() + TIMEOUT
+            while half_open(port) <= before and time.monotonic() < end:
+                pass
+            return half_open(port) > before
+
+        interrupted_connect("a connect", "tcp", port, another)
+        for one in fill:
+            one.close()
+    # It takes the connection, and does not say where it listens for RDMA.
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen(1)
+        mute.settimeout(TIMEOUT)
+        taken = []
+
+        def offered():
+            taken.append(mute.accept()[0])
+            taken[0].settimeout(TIMEOUT)
+            return taken[0].recv(1) != b""
+
+        interrupted_connect("waiting for an answer", "rdma", mute.getsockname()[1], offered)
+        taken[0].close()
 
 
 def measured_order():
@@ -360,7 +436,7 @@ def when_cheap():
 
 
 def main():
-    return ctl.done((all_go, some_fail, addresses, interrupted, measured_order, estimates,
+    return ctl.done((all_go, some_fail, addresses, interrupted, connects_interrupted, measured_order, estimates,
                      not_estimated, when_cheap))
 
 

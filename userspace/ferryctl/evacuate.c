@@ -10,6 +10,7 @@
  * it has the link for itself, at the end, when nobody has to stand behind it; and one
  * for which all of the link is too little is the very last.
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,10 +171,13 @@ static void share(struct evacuation *ev, size_t nr)
 static void start(struct evacuation *ev, struct evacuee *vm, size_t nr)
 {
 	struct ferry_sockets socks;
+	int ret;
 
 	vm->begun_ms = now_ms();
-	if (connect_peer(&socks, &vm->to, ev->opt)) {
-		over(ev, vm, OUTCOME_FAILED, "%s", ferry_error());
+	ret = connect_peer(&socks, &vm->to, ev->opt);
+	if (ret) {
+		over(ev, vm, OUTCOME_FAILED, "%s", ret == -EINTR ?
+		     "interrupted while it was being connected" : ferry_error());
 		return;
 	}
 	if (ev->bandwidth)

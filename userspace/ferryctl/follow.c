@@ -335,11 +335,16 @@ int connect_peer(struct ferry_sockets *socks, const struct address *addr,
 {
 	int (*connect)(struct ferry_sockets *out, const char *host, const char *port,
 		       unsigned int nr_data, int timeout_ms);
+	int ret;
 
 	connect = !addr->rdma ? ferry_connect :
 		  addr->tcp ? ferry_connect_rdma_or_tcp : ferry_connect_rdma;
-	return connect(socks, addr->host, addr->port,
-		       opt->nr_channels ? opt->nr_channels : DEFAULT_CHANNELS, opt->timeout_ms);
+	do {
+		ret = connect(socks, addr->host, addr->port,
+			      opt->nr_channels ? opt->nr_channels : DEFAULT_CHANNELS,
+			      opt->timeout_ms);
+	} while (ret == -EINTR && !interrupts_seen());
+	return ret;
 }
 
 int hand_over(struct vmm *vmm, const char *cmd, struct migrate_options *opt,

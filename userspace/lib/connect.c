@@ -73,9 +73,8 @@ static int connect_one(const struct sockaddr *addr, socklen_t addr_len,
 		goto err_close;
 	}
 	pfd.fd = fd;
-	do {
-		ret = poll(&pfd, 1, ferry_deadline_left(deadline));
-	} while (ret < 0 && errno == EINTR);
+	/* A signal is for the caller: it may not want to wait any more. */
+	ret = poll(&pfd, 1, ferry_deadline_left(deadline));
 	if (ret < 0)
 		error = errno;
 	else if (!ret)
@@ -118,7 +117,7 @@ static int connect_control(struct ferry_sockets *out, const char *host, const ch
 	ret = resolve(host, port, 0, &list);
 	if (ret)
 		return ret;
-	for (ai = list; ai && fd < 0; ai = ai->ai_next) {
+	for (ai = list; ai && fd < 0 && fd != -EINTR; ai = ai->ai_next) {
 		fd = connect_one(ai->ai_addr, ai->ai_addrlen, deadline);
 		memcpy(to, ai->ai_addr, ai->ai_addrlen);
 		*to_len = ai->ai_addrlen;
@@ -186,7 +185,7 @@ static int connect_rdma(struct ferry_sockets *out, const char *host, const char 
 	if (!ret && fallback)
 		ret = connect_data(out, host, port, nr_data, deadline, &to, to_len, &offer);
 	if (!ret)
-		ret = ferry_rdma_answer(out->control, fallback, deadline);
+		ret = ferry_rdma_answer(out->control, fallback, true, deadline);
 	if (ret < 0) {
 		if (out->control >= 0)
 			ferry_fail(-ret, "%s port %s: %s", host, port, ferry_error());

@@ -73,7 +73,7 @@ int ferry_rdma_say(int fd, const struct ferry_offer *offer);
  * And waits for the answer. The sink's port; 0: it goes on by TCP, ferry_error() says
  * why, only if @fallback; or a negative errno.
  */
-int ferry_rdma_answer(int fd, bool fallback, struct ferry_deadline deadline);
+int ferry_rdma_answer(int fd, bool fallback, bool interruptible, struct ferry_deadline deadline);
 /* Offers that were read: fills in @out->rdma_port. */
 void ferry_rdma_taken(struct ferry_sockets *out);
 /* ferry_session_add_sockets() of those with an @rdma_port. */

@@ -119,8 +119,9 @@ void ferry_rdma_refuse(int fd, const char *words)
 	recv(fd, offer, sizeof(offer), MSG_DONTWAIT);
 }
 
-/* All of @len bytes, and not one more. */
-static int read_whole(int fd, uint8_t *to, size_t len, struct ferry_deadline deadline)
+/* All of @len bytes, and not one more. -EINTR only if @interruptible. */
+static int read_whole(int fd, uint8_t *to, size_t len, bool interruptible,
+		      struct ferry_deadline deadline)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	ssize_t got;
@@ -128,7 +129,7 @@ static int read_whole(int fd, uint8_t *to, size_t len, struct ferry_deadline dea
 
 	while (len) {
 		ret = poll(&pfd, 1, ferry_deadline_left(deadline));
-		if (ret < 0 && errno != EINTR)
+		if (ret < 0 && (errno != EINTR || interruptible))
 			return -errno;
 		if (!ret)
 			return -ETIMEDOUT;
@@ -155,14 +156,14 @@ static void only_printable(char *words)
 			*words = '?';
 }
 
-int ferry_rdma_answer(int fd, bool fallback, struct ferry_deadline deadline)
+int ferry_rdma_answer(int fd, bool fallback, bool interruptible, struct ferry_deadline deadline)
 {
 	unsigned int port = 0, len = 0, goes_on = 0;
 	char words[MAX_WORDS + 1] = "";
 	uint8_t buf[ANSWER_LEN];
 	int ret;
 
-	ret = read_whole(fd, buf, sizeof(buf), deadline);
+	ret = read_whole(fd, buf, sizeof(buf), interruptible, deadline);
 	if (!ret) {
 		port = get16(buf + 6);
 		len = get16(buf + 8);
@@ -171,7 +172,7 @@ int ferry_rdma_answer(int fd, bool fallback, struct ferry_deadline deadline)
 		    !!port == !!len || goes_on > (fallback && !port) ||
 		    !all_zero(buf + 12, ANSWER_LEN - 12))
 			return ferry_fail(EPROTO, "what listens there does not answer as a kvm-ferry receiver does");
-		ret = read_whole(fd, (uint8_t *)words, len, deadline);
+		ret = read_whole(fd, (uint8_t *)words, len, interruptible, deadline);
 	}
 	switch (ret) {
 	case 0:
@@ -205,7 +206,7 @@ int ferry_offer_rdma(struct ferry_sockets *out, int fd, unsigned int nr_data, in
 	if (!nr_data || nr_data > KVM_FERRY_MAX_DATA_CHANNELS)
 		return ferry_fail(EINVAL, "%u data channels: 1 to %u are possible", nr_data,
 				  KVM_FERRY_MAX_DATA_CHANNELS);
-	ret = ferry_rdma_say(fd, &offer) ?: ferry_rdma_answer(fd, false, deadline);
+	ret = ferry_rdma_say(fd, &offer) ?: ferry_rdma_answer(fd, false, false, deadline);
 	if (ret < 0)
 		return ret;
 	out->control = fd;
