@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lab: sources=pair.c,tap.c timeout=180 leak=8192 kernels=6.1,6.12 asked=debug
+ * lab: sources=rdma_link.c,pair.c,tap.c timeout=240 leak=8192 kernels=6.1,6.12 asked=debug
  *
  * Bandwidth limits, measured: a session's own, changed while it runs; another one for
  * the final pass; the host's, which sessions share fairly whatever channels they have,
- * and of which nothing is lost when one wants less, or ends.
+ * RDMA too, and of which nothing is lost when one wants less, or ends.
  *
  * All memory is reported dirty again and again, so that there is always something to
  * send. A rate is the bytes between two readings over the time between them; the limits
@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "pair.h"
+#include "rdma_link.h"
 #include "tap.h"
 
 #define BYTES	(16 * MIB)
@@ -84,6 +85,8 @@ static void begin(unsigned int i, enum kvm_ferry_transport transport, unsigned i
 	struct pair *p = &pairs[i];
 
 	*p = (struct pair){ .bytes = BYTES, .channels = channels, .transport = transport };
+	if (transport == KVM_FERRY_TRANSPORT_RDMA)
+		p->rdma = rdma_address();
 	p->from = pair_memory(BYTES, false);
 	p->to = pair_memory(BYTES, false);
 	fill(p->from, BYTES, i + 1);
@@ -348,6 +351,38 @@ static void shared(void)
 	tap_check(!host(0, 0).out_sessions, "nobody is left");
 }
 
+/*
+ * What goes by RDMA counts as well, for the host and for a session. Soft-RoCE carries little
+ * here, and next to nothing where the kernel looks at every access.
+ */
+static void by_rdma(void)
+{
+	double rate;
+
+	if (lab_slow() != 1) {
+		tap_note("RDMA is too slow here to have a limit");
+		return;
+	}
+	rdma_up();
+	host(KVM_FERRY_HOST_BANDWIDTH, 4 * MB);
+	begin(0, KVM_FERRY_TRANSPORT_RDMA, 2, 0);
+	check_shares((double[]){ 4 * MB }, 1, 4 * MB, "RDMA alone");
+	begin(1, KVM_FERRY_TRANSPORT_TCP, 1, 0);
+	check_shares((double[]){ 2 * MB, 2 * MB }, 2, 4 * MB, "RDMA beside TCP");
+	check_told(4 * MB, 2 * MB, 2);
+	set(pairs[0].source, KVM_FERRY_LIMIT_BANDWIDTH, 1 * MB);
+	check_shares((double[]){ 1 * MB, 3 * MB }, 2, 4 * MB, "RDMA has a lower limit of its own");
+	end(1);
+	set(pairs[0].source, KVM_FERRY_LIMIT_FINAL_BANDWIDTH, 0);
+	measure(1, 1 * MB, 0.3);
+	rate = final_pass(4 * MB);
+	tap_check(within(rate, 4 * MB, 5), "RDMA: the final pass keeps the host's limit: %+.2f %%",
+		  error(rate, 4 * MB));
+	end(0);
+	host(KVM_FERRY_HOST_BANDWIDTH, 0);
+	rdma_down();
+}
+
 /* Those that wait for the host's limit: let go when it goes, and when their session ends. */
 static void let_go(void)
 {
@@ -378,6 +413,7 @@ int main(void)
 	check_final(8 * MB, KVM_FERRY_BANDWIDTH_SAME, 8 * MB, "the same");
 	change_in_final();
 	shared();
+	by_rdma();
 	let_go();
 	ferry_device_close(dev);
 	return tap_done();
