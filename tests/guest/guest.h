@@ -25,6 +25,7 @@
 struct guest_params {
 	const char *load;
 	uint64_t rate;		/* pages written a second by all vCPUs; 0: none */
+	uint64_t wild;		/* by the last vCPU instead; 0: it is as the others */
 	uint64_t check;		/* pages checked a second by all vCPUs */
 	uint64_t ws_pages;	/* that are written again and again */
 	uint64_t pages;		/* of the area that is checked */
@@ -40,6 +41,7 @@ struct guest_params {
 struct guest_totals {
 	_Atomic uint64_t checked;	/* pages found right */
 	_Atomic uint64_t writes;	/* pages written */
+	_Atomic uint64_t wild_writes;	/* of them, by the last vCPU, if it is wild */
 	_Atomic uint64_t sweeps;	/* times that a vCPU has checked all pages */
 	_Atomic uint64_t errors;
 };

@@ -7,6 +7,7 @@
  *   ferry.mem=MiB      memory that is filled and checked
  *   ferry.ws=MiB       of it, the part that is written again and again
  *   ferry.rate=N       pages written a second; "max": as fast as it goes
+ *   ferry.wild=N       instead of its share of these, the last vCPU writes so many
  *   ferry.check=N      pages checked a second; "max" likewise
  *   ferry.zero=MiB     memory that is touched and zero, and checked for it
  *   ferry.seed=N       of patterns and orders
@@ -25,7 +26,7 @@
  *   FERRY-GUEST seq=N uptime=S checked=N writes=N sweeps=N gap_max_ms=F
  *		 gap_recent_ms=F gap_tsc_ms=F gap_from=S gap_writes=N [net_in=BYTES net_out=BYTES]
  *		 [disk_writes=N disk_checked=N] [frames=N]
- *		 [more_checked=N] errors=N
+ *		 [more_checked=N] [wild_writes=N] errors=N
  *   FERRY-GUEST FAIL kind=... ...
  *   FERRY-GUEST quit errors=N
  * Commands, a line each: "report", "gap reset", "disk flush", "screen hold",
@@ -128,7 +129,10 @@ static void report(void)
 	n = net_report(more, sizeof(more));
 	n += disk_report(more + n, sizeof(more) - n);
 	n += screen_report(more + n, sizeof(more) - n);
-	more_report(more + n, sizeof(more) - n);
+	n += more_report(more + n, sizeof(more) - n);
+	if (params.wild)
+		snprintf(more + n, sizeof(more) - n, "wild_writes=%llu ",
+			 (unsigned long long)totals.wild_writes);
 	clock_gettime(CLOCK_BOOTTIME, &up);
 	gaps_read(&g);
 	seq++;

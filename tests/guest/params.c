@@ -90,6 +90,7 @@ void read_params(void)
 	params.load = l->name;
 	params.bursts = l->bursts;
 	params.rate = number_param("rate", l->rate);
+	params.wild = number_param("wild", 0);
 	params.check = number_param("check", l->check);
 	mib = number_param("mem", 64);
 	if (!mib || mib > 1 << 20)

@@ -48,6 +48,8 @@ static void write_page(uint64_t page)
 	atomic_signal_fence(memory_order_seq_cst);
 	table[page] = version * 2;
 	totals.writes++;
+	if (params.wild && owner(page) == params.cpus - 1)
+		totals.wild_writes++;
 }
 
 static void check_page(uint64_t page)
@@ -144,7 +146,9 @@ static void *worker_main(void *arg)
 	struct budget checks = { .rate = params.check, .since_ns = now_ns() };
 	struct sweep sweep;
 
-	if (writes.rate != GUEST_UNLIMITED)
+	if (params.wild && cpu == params.cpus - 1)
+		writes.rate = params.wild;
+	else if (writes.rate != GUEST_UNLIMITED)
 		writes.rate /= share;
 	if (checks.rate != GUEST_UNLIMITED)
 		checks.rate /= share;
