@@ -90,7 +90,7 @@ prepare()
 receive()
 {
 	PROGRAM=${3:-qemu-system-x86_64} boot "$1" "${4:-off}" -incoming defer
-	[ "${3:-}" = qemu-stock ] || prepare "$1" "$2"
+	[ "${3:-}" = qemu-stock ] || { prepare "$1" "$2"; tells "$1"; }
 	must "$1" migrate-incoming "\"uri\":\"tcp:0.0.0.0:$((7000 + leg))\""
 	wait_for 20 listens $((7000 + leg))
 	share "listens-$leg" yes
@@ -121,7 +121,7 @@ move()
 		[ "$(lines "$here.log")" = "$mv_before" ] || fail "the guest runs at both ends"
 		echo "ok: leg $leg, host $1 -> host $((3 - $1)), $3 -> $4, ferry $2:" \
 			"$(figure "$here" total-time) ms, downtime $(figure "$here" downtime) ms"
-		[ "$2" = false ] || phases
+		[ "$2" = false ] || { phases; foretold "$here"; }
 		quit "$here"
 		here=
 	else
@@ -182,6 +182,7 @@ fi
 if [ "$LAB_HOST" = 1 ]; then
 	here=v0
 	PROGRAM=$first boot v0 off
+	[ "$first" = $stock ] || tells v0
 	wait_for 150 says_more v0.log 2
 	picture v0
 	share guest up

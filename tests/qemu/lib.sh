@@ -109,6 +109,7 @@ arrived()
 	wait_for 60 says_more "$2.log" $(($(lines "$2.log") + 2))
 	[ "$(lines "$1.log")" = "$ar_before" ] || fail "the guest runs at $1 too"
 	echo "ok: $1 -> $2${3:+, $3}: $(figure "$1" total-time) ms, downtime $(figure "$1" downtime) ms"
+	! grep -q ferry_save_commit "$1.err" || foretold "$1"
 	quit "$1"
 }
 
@@ -133,6 +134,25 @@ phases()
 			for (n = 1; late && n <= NR; n++)
 				if (times[n] > final - 1 && times[n] <= late) print "   " lines[n] }' /sys/kernel/tracing/trace
 	echo >/sys/kernel/tracing/trace
+}
+
+# What QEMU itself tells of the module's sessions, from now on: in NAME.err
+tells() { must "$1" trace-event-set-state '"name":"ferry_*","enable":true'; }
+# told NAME EVENT WORD: the number behind that word of the last such event
+told() { tr -d '\r' <"$1.err" | sed -n "s/.*ferry_$2 \(.* \)\{0,1\}$3 \([0-9]*\) .*/\2/p" | tail -n 1; }
+# in_ms NANOSECONDS
+in_ms() { echo "$1" | awk '{ printf "%.0f", $1 / 1e6 }'; }
+
+# foretold NAME: the downtime that the module predicted when the guest was stopped, and what came.
+# What a guest took for its devices when it came here is what it is taken to need when it goes.
+foretold()
+{
+	fo_state=$(told "$1" save_setup state) fo_seen=$(told "$1" load_state took)
+	fo_was=$(told "$1" save_commit predicted)
+	echo "   predicted at FINAL $(in_ms "$fo_was") ms, of it devices $(in_ms "$fo_state");" \
+		"came $(in_ms "$(told "$1" save_commit downtime)"), of it devices $(in_ms "$(told "$1" save_commit state)")"
+	[ "$fo_state" = "${fo_seen:-50000000}" ] || fail "$1: devices took $fo_seen ns, and $fo_state were told"
+	[ "$fo_was" -ge "$fo_state" ] || fail "$1: the prediction is without the devices"
 }
 
 # What a guest has left in an emulated host is the emulator's to throw away, now rather than in a

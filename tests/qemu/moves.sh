@@ -9,7 +9,7 @@
 # The guest never finds a wrong page.
 # shellcheck source=/dev/null
 . /tests/qemu.sh
-require qmpfd
+require qmpfd ferryctl
 cd /tmp || fail "no /tmp"
 trap '[ $? = 0 ] || tail -n 5 ./*.err ./*.serial ./*.log' EXIT
 
@@ -31,6 +31,7 @@ connect()
 begin()
 {
 	for be_name in "$1" "$2"; do
+		tells "$be_name"
 		must "$be_name" migrate-set-capabilities "$(capability ferry "$4")"
 		must "$be_name" migrate-set-parameters '"ferry-channels":3'
 	done
@@ -38,6 +39,19 @@ begin()
 	wait_for 20 listens "$3"
 	connect "$1" migrate connected "$3"
 }
+
+# limit KEY: of the source's session, as the module has it
+limit()
+{
+	ferryctl status "$(ferryctl list | awk '$2 == "source" { print $1 }')" --json | tr -d ' \n' |
+		sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p"
+}
+limited() { [ "$(limit "$1")" = "$2" ]; }
+held_longer() { [ "$(limit throttle_ns)" -gt "$1" ]; }
+held() { [ "$(limit throttled_rings)" = 2 ] && [ "$(limit throttle_ns)" -gt 0 ]; }
+
+# query-migrate predicts a downtime of at least so many ms
+expects() { ex_ms=$(figure "$1" expected-downtime); [ "${ex_ms:-0}" -ge "$2" ]; }
 
 # move FROM TO PORT FERRY
 move()
@@ -79,6 +93,17 @@ refused gone "before migrate-incoming" migrate-set-capabilities "$(capability fe
 refused gone "cannot change any more" migrate-set-parameters '"ferry-channels":4'
 refused four "cannot change any more" migrate-set-parameters '"ferry-channels":4'
 wait_for 60 sent_more four 4000000
+# What the devices take, and the limit that this leaves, is the module's at once.
+limited throttle never || fail "it throttles without auto-converge"
+limited state_time_ns "$(told four load_state took)" || fail "devices: $(limit state_time_ns) ns"
+refused four "'ferry_state_time' expects" migrate-set-parameters '"ferry-state-time":2000001'
+must four migrate-set-parameters '"ferry-state-time":1000'
+limited state_time_ns 1000000000 && limited downtime_limit_ns 1075000000 ||
+	fail "of 1 s for devices the module knows $(limit state_time_ns), limit $(limit downtime_limit_ns) ns"
+must four migrate-set-parameters '"downtime-limit":2000'
+limited downtime_limit_ns 2000000000 || fail "the limit is $(limit downtime_limit_ns) ns"
+wait_for 20 expects four 1000
+must four migrate-set-parameters '"downtime-limit":300,"ferry-state-time":0'
 must four migrate_cancel
 wait_for 30 over four
 is four cancelled || fail "cancelled: $(ask four query-migrate)"
@@ -112,6 +137,28 @@ wait_for 20 gone "$(pid_of deaf)"
 echo 80 >/proc/sys/vm/nr_hugepages
 # Then away from rings that are full all the time.
 RING=,dirty-ring-size=1024 MEMORY=memfd,hugetlb=on move four five 7006 true
+
+# Both of its vCPUs write more than what is set here, and so wait for most of the time. QEMU and
+# its monitor do not wait with them, and a vCPU that is to stop, does.
+start none -incoming defer
+must five migrate-set-parameters '"max-bandwidth":4000000'
+must five migrate-set-capabilities "$(capability auto-converge true)"
+begin five none 7010 true
+wait_for 60 sent_more five 4000000
+limited throttle auto || fail "auto-converge, and throttle is $(limit throttle)"
+ferryctl set "$(ferryctl list | awk '$2 == "source" { print $1 }')" --throttle 64 >set.txt 2>&1 || fail "$(cat set.txt)"
+wait_for 60 held
+must five stop
+must five cont
+waited=$(limit throttle_ns)
+wait_for 60 held_longer "$waited"
+must five migrate_cancel
+wait_for 30 over five
+stays five
+echo "ok: two vCPUs are held back, for $(in_ms "$waited") ms until they were stopped and went on"
+must five migrate-set-capabilities "$(capability auto-converge false)"
+must five migrate-set-parameters '"max-bandwidth":1000000000'
+wait_for 30 gone "$(pid_of none)"
 move five six 7007 true
 move six seven 7008 false
 quit seven
