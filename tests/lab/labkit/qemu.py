@@ -33,8 +33,8 @@ EDGES = (scenario("edges of the machine", 1, 900, "edges.sh vcpus reset"),
          scenario("edges of memory", 1, 900, "edges.sh memory"),
          scenario("edges of a migration", 1, 600, "edges.sh ends refusals versions"))
 RDMA = scenario("rdma", 1, 900, "rdma.sh refusals ends moves")
-ALL = (scenario("moves", 1, 400, "moves.sh"), RDMA, *EDGES,
-       scenario("hosts", 2, 900, "hosts.sh 5 all"), LIBVIRT, OWN)
+HOSTS = scenario("hosts", 2, 900, "hosts.sh 5 all")
+ALL = (scenario("moves", 1, 400, "moves.sh"), RDMA, *EDGES, HOSTS, LIBVIRT, OWN)
 SHORT = (scenario("there and back", 2, 300, "hosts.sh 1"),)
 
 
@@ -105,7 +105,8 @@ def check(series, version=VERSION, short=False, only=""):
     if not scenarios:
         raise LabError(f"there is no scenario named {only}; there is: "
                        f"{', '.join(t.name for t in ALL)}")
-    wanted = files(version, not short, OWN in scenarios, EDGES[-1] in scenarios)
+    wanted = files(version, HOSTS in scenarios or OWN in scenarios, OWN in scenarios,
+                   EDGES[-1] in scenarios)
     say("building ...")
     build.build(series)
     directory = runner.new_run()
