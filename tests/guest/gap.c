@@ -78,10 +78,11 @@ void gaps_start(void)
 void gaps_read(struct gaps *g)
 {
 	uint64_t max_tsc = 0, tick_ns = params.tick_us * 1000;
-	unsigned int i;
+	/* A wild vCPU may be made to stand still. */
+	unsigned int i, cpus = params.cpus - (params.wild && params.cpus > 1);
 
 	memset(g, 0, sizeof(*g));
-	for (i = 0; i < params.cpus; i++) {
+	for (i = 0; i < cpus; i++) {
 		uint64_t max = per_cpu[i].max_ns;
 		uint64_t recent = atomic_exchange(&per_cpu[i].recent_ns, 0);
 		uint64_t tsc = per_cpu[i].max_tsc;

@@ -25,7 +25,7 @@
 struct guest_params {
 	const char *load;
 	uint64_t rate;		/* pages written a second by all vCPUs; 0: none */
-	uint64_t wild;		/* by the last vCPU instead; 0: it is as the others */
+	uint64_t wild;		/* by the last vCPU, which checks none; 0: it is as the others */
 	uint64_t check;		/* pages checked a second by all vCPUs */
 	uint64_t ws_pages;	/* that are written again and again */
 	uint64_t pages;		/* of the area that is checked */

@@ -7,7 +7,8 @@
  *   ferry.mem=MiB      memory that is filled and checked
  *   ferry.ws=MiB       of it, the part that is written again and again
  *   ferry.rate=N       pages written a second; "max": as fast as it goes
- *   ferry.wild=N       instead of its share of these, the last vCPU writes so many
+ *   ferry.wild=N       instead of its share of these, the last vCPU writes so many, checks none,
+ *                      and its gaps do not count
  *   ferry.check=N      pages checked a second; "max" likewise
  *   ferry.zero=MiB     memory that is touched and zero, and checked for it
  *   ferry.seed=N       of patterns and orders

@@ -146,10 +146,12 @@ static void *worker_main(void *arg)
 	struct budget checks = { .rate = params.check, .since_ns = now_ns() };
 	struct sweep sweep;
 
-	if (params.wild && cpu == params.cpus - 1)
+	if (params.wild && cpu == params.cpus - 1) {
 		writes.rate = params.wild;
-	else if (writes.rate != GUEST_UNLIMITED)
+		checks.rate = 0;
+	} else if (writes.rate != GUEST_UNLIMITED) {
 		writes.rate /= share;
+	}
 	if (checks.rate != GUEST_UNLIMITED)
 		checks.rate /= share;
 	all = params.pages + params.zero_pages;

@@ -9,6 +9,7 @@
 #   plain multifd2 multifd4 zerocopy2 zerocopy4, each with /ring or /bitmap;  ferry1 ferry2 ...
 #   trace-MODE: the same, and figures are asked for ten times a second, which costs time
 #   perf-MODE: the same, and perf says where both hosts spend their time
+#   auto-MODE: with auto-converge, which with ferry is the module's
 # and RATE replaces the guest's ferry.rate. Each prints a line "bench {...}" at each end.
 # shellcheck source=/dev/null
 . /tests/qemu.sh
@@ -18,6 +19,8 @@ trap '[ $? = 0 ] || tail -n 5 ./*.err ./*.serial ./*.log' EXIT
 limit=$1
 export MIB="$2" CPUS=1
 words=$(echo "$3" | tr , ' ')
+# The last vCPU is the wild one.
+case $words in *ferry.wild=*) CPUS=2 ;; esac
 shift 3
 
 # counted: processor time of the whole host, in ticks (all but idle and iowait), and the
@@ -55,6 +58,7 @@ setup()
 		se_params="$se_params,\"ferry-channels\":$(echo "$2" | tr -cd 0-9)"
 		;;
 	esac
+	[ -z "$converges" ] || se_caps="$se_caps auto-converge"
 	# shellcheck disable=SC2086 # words
 	must "$1" migrate-set-capabilities "$(caps $se_caps)"
 	must "$1" migrate-set-parameters "$se_params"
@@ -70,6 +74,8 @@ launch()
 	*/bitmap) RING= ;;
 	*) RING=,dirty-ring-size=4096 ;;
 	esac
+	# A vCPU can be held back once its ring is full: see docs/qemu.md.
+	[ -z "$converges" ] || case $la_mode in ferry*) RING=,dirty-ring-size=1024 ;; esac
 	case $la_mode in
 	ferry*) PROGRAM=qemu-system-x86_64 ;;
 	*) PROGRAM=qemu-stock ;;
@@ -93,6 +99,13 @@ report()
 {
 	re_line=$(order "$1" report "^FERRY-GUEST seq=")
 	echo "$re_line" | sed 's/.* uptime=\([0-9.]*\) .* writes=\([0-9]*\) .* gap_max_ms=\([0-9.]*\) .* gap_from=\([0-9.]*\) gap_writes=\([0-9]*\) .*errors=\([0-9]*\).*/\1 \2 \3 \4 \5 \6/'
+}
+
+# calm NAME: of the last report, the uptime, the pages that the vCPUs have checked that are not wild,
+# and those that the wild one has written; nothing if none is wild
+calm()
+{
+	tr -d '\r' <"$1.log" | sed -n 's/^FERRY-GUEST seq=.* uptime=\([0-9.]*\) checked=\([0-9]*\) .* wild_writes=\([0-9]*\) .*/\1 \2 \3/p' | tail -n 1
 }
 
 # trace NAME: what query-migrate says, ten times a second
@@ -134,13 +147,13 @@ source_end()
 	launch "v$number" "$mode" "$tell"
 	wait_for 200 says_more "v$number.log" 2
 	# What it does undisturbed, over some seconds.
-	before=$(report "v$number")
+	before=$(report "v$number") calm_before=$(calm "v$number")
 	wait_for 60 says_more "v$number.log" $(($(lines "v$number.log") + 6))
-	quiet=$(report "v$number")
+	quiet=$(report "v$number") calm_quiet=$(calm "v$number")
 	share "up-$number" yes
 	await "listens-$number" 200 >/dev/null
 	order "v$number" "gap reset" "gap reset" >/dev/null
-	began=$(report "v$number")
+	began=$(report "v$number") calm_began=$(calm "v$number")
 	profile
 	marked=$(counted)
 	[ -z "$traced" ] || trace "v$number" &
@@ -150,7 +163,8 @@ source_end()
 	said=$(ask "v$number" query-migrate)
 	profile_end source
 	echo "bench {\"number\":$number,\"end\":\"source\",\"mode\":\"$mode\",\"run\":\"$run\",\"state\":\"$state\",$spent," \
-		"\"before\":\"$before\",\"quiet\":\"$quiet\",\"began\":\"$began\",\"said\":$said}"
+		"\"before\":\"$before\",\"quiet\":\"$quiet\",\"began\":\"$began\"," \
+		"\"calm\":[\"$calm_before\",\"$calm_quiet\",\"$calm_began\",\"$(calm "v$number")\"],\"said\":$said}"
 	share "over-$number" "$state"
 	[ "$state" = completed ] || ask "v$number" migrate_cancel >/dev/null 2>&1
 	meet "run-$number" 100
@@ -193,10 +207,12 @@ for run in "$@"; do
 	tell=''
 	traced=''
 	profiled=''
+	converges=''
 	case $run in *@*) tell="ferry.rate=${run#*@}" ;; esac
 	case $mode in
 	trace-*) mode=${mode#trace-} traced=yes ;;
 	perf-*) mode=${mode#perf-} profiled=yes ;;
+	auto-*) mode=${mode#auto-} converges=yes ;;
 	esac
 	if [ "$LAB_HOST" = 1 ]; then source_end; else sink_end; fi
 	rm -f "v$number".*

@@ -55,6 +55,12 @@ LADDERS = {
 }
 TRACED = 2200           # pages a second
 LADDER_PEERS = ("plain/bitmap", "plain/ring", "multifd4/bitmap")
+# One vCPU of two writes as fast as it can, more than the link carries; the other reads, as fast as
+# it can, and writes hardly anything.
+WILD = (192, 90, "ferry.load=heavy ferry.check=max ferry.mem=64 ferry.ws=32 ferry.zero=0 "
+                 "ferry.rate=200 ferry.wild=max")
+WILD_OURS, WILD_PEERS = ("auto-ferry1",), ("auto-plain/bitmap", "auto-plain/ring")
+WILD_RUNS = (*WILD_OURS, *WILD_PEERS, "ferry1", "plain/bitmap")
 
 
 class Move:
@@ -72,6 +78,7 @@ class Move:
         before, quiet, began = ([float(w) for w in source[when].split()]
                                 for when in ("before", "quiet", "began"))
         self.usual = (quiet[1] - before[1]) / (quiet[0] - before[0])    # pages written a second
+        self.calm_work, self.wild_work = shares(source["calm"])
         if not self.completed:
             return
         self.sink_cpu = sink["cpu_ticks"] * TICK
@@ -87,6 +94,23 @@ class Move:
 
     def as_dict(self):
         return dict(vars(self))
+
+
+def shares(reports):
+    """
+    What the vCPUs that are not wild read, and what the wild one wrote, while the guest moved, of
+    what they do in that time undisturbed: up to the last report at the source.
+    """
+    if not all(reports):
+        return None, None
+    before, quiet, began, last = ([float(n) for n in report.split()] for report in reports)
+
+    def rate(part, since, until):
+        return (until[part] - since[part]) / (until[0] - since[0])
+
+    if last[0] - began[0] < 1:
+        return None, None       # too short to tell
+    return tuple(rate(part, began, last) / rate(part, before, quiet) for part in (1, 2))
 
 
 def moves_of(rows):
@@ -209,6 +233,39 @@ def measure_ladder(b, name):
           [highest[peer]], "ratio >= 1.5", lambda _, ratio: ratio >= 1.5)
 
 
+def measure_wild(b):
+    """One vCPU writes too much: does the guest come over, and what does that cost the other?"""
+    b.moves["wild"] = []
+    for n in range(b.args.rounds):
+        turn = list(WILD_RUNS[n % len(WILD_RUNS):] + WILD_RUNS[:n % len(WILD_RUNS)])
+        b.moves["wild"] += b.moves_with(f"wild-{n + 1}", WILD, turn, LADDER_MBIT)
+
+    def values(runs, figure):
+        return [getattr(m, figure) for m in b.moves["wild"] if m.run in runs and m.completed
+                and getattr(m, figure) is not None]
+
+    for run in WILD_RUNS:
+        words = "  ".join(f"{name} {bench.spread(values([run], figure), digits)}" for
+                          name, figure, digits in (("s", "seconds", 1), ("gap ms", "gap", 0),
+                                                   ("other's work", "calm_work", 2),
+                                                   ("its work", "wild_work", 2))
+                          if values([run], figure))
+        print(f"  wild {run:<18} {words}  {len(values([run], 'seconds'))} of "
+              f"{sum(m.run == run for m in b.moves['wild'])} came over", flush=True)
+    for name, figure, unit, pick in (("total time", "seconds", "s", min),
+                                     ("the other vCPU's longest gap", "gap", "ms", min),
+                                     ("the other vCPU's work", "calm_work", "", max)):
+        sides = [[run for run in runs if values([run], figure)] for runs in (WILD_OURS, WILD_PEERS)]
+        if not all(sides):
+            say(f"wild: no {name}: one side did not come over")
+            continue
+        mine, theirs = (pick(runs, key=lambda run: statistics.median(values([run], figure)))
+                        for runs in sides)
+        b.add(f"wild: {name}", unit, values([mine], figure),
+              f"QEMU, {theirs.replace('auto-', 'auto-converge, ')}", values([theirs], figure),
+              "ratio >= 1" if pick is max else "", lambda _, ratio: pick is min or ratio >= 1)
+
+
 def measure_trace(b):
     """One migration of each side, looked at ten times a second: for the picture."""
     runs = [f"trace-{m}@{TRACED}" for m in (OURS[0], "plain/bitmap")]
@@ -237,7 +294,7 @@ def run_bench(series, args):
     b = QemuBench(series, args)
     parts = {load: lambda b, load=load: measure_load(b, load) for load in LOADS}
     parts.update({name: lambda b, name=name: measure_ladder(b, name) for name in LADDERS})
-    parts.update(trace=measure_trace, profile=measure_profile)
+    parts.update(wild=measure_wild, trace=measure_trace, profile=measure_profile)
     programs = ("qemu-system-x86_64", "qemu-stock")
     with remote.reached(args, b.files, programs) as b.machines:
         failed = bench.measure_parts(b, parts, args.only, [p for p in parts if p != "profile"])

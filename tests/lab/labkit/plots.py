@@ -51,7 +51,7 @@ def relative(moves, load, mode, figure, best):
 
 def bars(where, moves, machines):
     """A panel a figure: each mode's, relative to the best of QEMU's own in that load."""
-    loads = [load for load in moves if load not in ("converges", "hot", "reads", "trace") and moves[load]]
+    loads = [load for load in moves if load not in ("converges", "hot", "reads", "wild", "trace") and moves[load]]
     if not loads:
         return
     modes = list(dict.fromkeys(m["mode"] for load in loads for m in moves[load]))

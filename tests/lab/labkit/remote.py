@@ -26,6 +26,7 @@ LEFT_OUT = {
     "harvest": "it takes the kernel's guard against realtime tasks away, and a processor for itself",
     "converges": "it needs a link of 100 Mbit/s, and no traffic control is set on a real card",
     "hot": "it needs a link of 100 Mbit/s, and no traffic control is set on a real card",
+    "wild": "it needs a link of 100 Mbit/s, and no traffic control is set on a real card",
     "trace": "it needs a link of 100 Mbit/s, and no traffic control is set on a real card",
     "rdma": "run tests/rdma-hw there",
     "order": "it loads an example module, and on machines nothing is installed",
