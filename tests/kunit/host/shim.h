@@ -39,9 +39,7 @@ struct host_atomic {
 #define atomic_long_t		struct host_atomic
 
 /* In what pure files include; none counts in one. */
-typedef struct {
-	s64 counter;
-} atomic64_t;
+#define atomic64_t		struct host_atomic
 
 #define atomic_long_fetch_or(v, p)	__atomic_fetch_or(&(p)->counter, v, __ATOMIC_SEQ_CST)
 #define atomic_long_fetch_andnot(v, p)	__atomic_fetch_and(&(p)->counter, ~(v), __ATOMIC_SEQ_CST)
