@@ -296,10 +296,9 @@ int main(int argc, char **argv)
 	if (o.control)
 		control = control_open(&vm, o.control);
 	vcpus_start(&vm);
-	if (!o.incoming) {
-		migration_try_state(&vm);
+	migration_try_state(&vm, o.incoming);
+	if (!o.incoming)
 		vm_resume(&vm);
-	}
 	main_loop(&vm, control, signals);
 
 	migration_free(&vm);

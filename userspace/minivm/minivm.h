@@ -133,7 +133,7 @@ struct vm {
 
 	pthread_mutex_t ring_lock; /* protects: taking rings back, reaping them */
 	struct migration *migration;
-	uint64_t state_ns;	/* what loading the VM's state takes, as far as is known */
+	uint64_t state_ns;	/* what saving and loading the VM's state takes, as far as is known */
 };
 
 /* vm.c */
@@ -203,7 +203,7 @@ void state_free(struct state_buf *b);
 struct json_object;
 void migration_init(struct vm *vm);
 /* Before the guest runs for the first time: see what its state will take. */
-void migration_try_state(struct vm *vm);
+void migration_try_state(struct vm *vm, bool incoming);
 /* @fds: the control channel's socket, then the data channels'; they stay the caller's. */
 int migration_begin(struct vm *vm, bool source, struct json_object *request, const int *fds,
 		    unsigned int nr_fds, struct mv_error *e);

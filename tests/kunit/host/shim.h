@@ -29,6 +29,7 @@ typedef long long s64;
 #define hweight_long(w)		((u64)__builtin_popcountl(w))
 #define div64_u64(n, d)		((u64)(n) / (u64)(d))
 #define min_t(type, a, b)	((type)(a) < (type)(b) ? (type)(a) : (type)(b))
+#define min(a, b)		((a) < (b) ? (a) : (b))
 #define max_t(type, a, b)	((type)(a) > (type)(b) ? (type)(a) : (type)(b))
 #define clamp_t(type, v, lo, hi)	min_t(type, max_t(type, v, lo), hi)
 
