@@ -54,7 +54,6 @@ struct module;
 /* --- arithmetic ---------------------------------------------------------- */
 
 #define container_of(p, type, member)	((type *)((char *)(p) - offsetof(type, member)))
-#define min(a, b)		({ __typeof__(a) a_ = (a); __typeof__(b) b_ = (b); a_ < b_ ? a_ : b_; })
 #define max(a, b)		({ __typeof__(a) a_ = (a); __typeof__(b) b_ = (b); a_ > b_ ? a_ : b_; })
 #define min_t(t, a, b)		min((t)(a), (t)(b))
 #define max_t(t, a, b)		max((t)(a), (t)(b))
@@ -81,7 +80,6 @@ struct module;
 #define cmpxchg(p, was, v)	({ __typeof__(*(p)) old_ = *(p); if (old_ == (was)) *(p) = (v); old_; })
 #define xchg(p, v)		({ __typeof__(*(p)) old_ = *(p); *(p) = (v); old_; })
 
-typedef struct { s64 counter; } atomic64_t;
 typedef struct { int counter; } atomic_t;
 
 #define atomic_read(a)		((a)->counter)

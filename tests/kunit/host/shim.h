@@ -29,7 +29,7 @@ typedef long long s64;
 #define hweight_long(w)		((u64)__builtin_popcountl(w))
 #define div64_u64(n, d)		((u64)(n) / (u64)(d))
 #define min_t(type, a, b)	((type)(a) < (type)(b) ? (type)(a) : (type)(b))
-#define min(a, b)		((a) < (b) ? (a) : (b))
+#define min(a, b)		({ __typeof__(a) a_ = (a); __typeof__(b) b_ = (b); a_ < b_ ? a_ : b_; })
 #define max_t(type, a, b)	((type)(a) > (type)(b) ? (type)(a) : (type)(b))
 #define clamp_t(type, v, lo, hi)	min_t(type, max_t(type, v, lo), hi)
 
@@ -39,8 +39,11 @@ struct host_atomic {
 
 #define atomic_long_t		struct host_atomic
 
-/* In what pure files include; none counts in one. */
-#define atomic64_t		struct host_atomic
+struct host_atomic64 {
+	s64 counter;
+};
+
+#define atomic64_t		struct host_atomic64
 
 #define atomic_long_fetch_or(v, p)	__atomic_fetch_or(&(p)->counter, v, __ATOMIC_SEQ_CST)
 #define atomic_long_fetch_andnot(v, p)	__atomic_fetch_and(&(p)->counter, ~(v), __ATOMIC_SEQ_CST)
