@@ -5,11 +5,11 @@
 # took, which no prediction has in it, comes from the source's trace.
 # $1: moves of each
 . /tests/lib.sh
+. /bench/minivms.sh
 
 require minivm ferryctl /guest/flat.bin
 cd /tmp || fail "no /tmp"
 
-key() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" migrated | tail -n 1; }
 guest_says() { [ "$(grep -c "FERRY-FLAT cpu=$1 " one.log)" -gt "$2" ]; }
 
 # Between the source's events that memory is there, and that it is equal; 0: nobody looked.
@@ -31,22 +31,13 @@ move()
 {
 	mo_load=$1 mo_flat=$2
 	shift 2
-	: >one.log
-	: >two.log
-	minivm --name one --cpus 2 --memory 64M --ring-entries 1024 --control one.ctl --console one.log \
-		--flat /guest/flat.bin --append "$mo_flat" </dev/null >one.out 2>&1 &
-	minivm --name two --cpus 2 --memory 64M --ring-entries 1024 --control two.ctl --console two.log \
-		--incoming </dev/null >two.out 2>&1 &
-	wait_for 20 test -S one.ctl
-	wait_for 20 test -S two.ctl
+	minivms_start 1024 "$mo_flat"
 	wait_for 60 guest_says 0 1
-	ferryctl receive two.ctl tcp:7000 --json >received 2>&1 &
-	mo_receiver=$!
-	wait_for 20 listens 7000
+	minivms_receive
 	: >"$trace/trace"
 	ferryctl migrate one.ctl tcp:127.0.0.1:7000 --channels 2 --downtime 300ms --json "$@" >migrated 2>&1 ||
 		fail "it did not move: $(cat migrated)"
-	wait "$mo_receiver" || fail "it did not arrive: $(cat received)"
+	minivms_arrived || fail "it did not arrive: $(cat received)"
 	echo "bench {\"what\": \"predict\", \"load\": \"$mo_load\"," \
 		"\"predicted_ns\": $(key predicted_downtime_ns), \"downtime_ns\": $(key downtime_ns)," \
 		"\"ram_ns\": $(key downtime_ram_ns), \"state_ns\": $(key downtime_state_ns)," \
@@ -54,10 +45,7 @@ move()
 		"\"expected_trips_ns\": $(key expected_trips_ns)," \
 		"\"expected_fixed_ns\": $(key expected_fixed_ns)," \
 		"\"expected_state_ns\": $(key expected_state_ns), \"passes\": $(key dirty_sync_count)}"
-	vmcmd one.ctl '{"cmd":"quit"}' >/dev/null
-	vmcmd two.ctl '{"cmd":"quit"}' >/dev/null
-	wait_for 20 test ! -S one.ctl
-	wait_for 20 test ! -S two.ctl
+	minivms_end
 }
 
 trace=/sys/kernel/tracing
