@@ -253,6 +253,8 @@ static void finish_pass(struct ferry_session *s, struct pass_clock *c, u64 now)
 {
 	c->begun = false;
 	ferry_pass_end(s, false);
+	/* All is placed. Whoever counts what the link took may hear of it only later. */
+	WRITE_ONCE(s->stats.queued, 0);
 	ferry_estimate_downtime(s);
 	c->rested_at = now;
 	c->echoes = max(c->echoes, ECHOES_PASS);
@@ -284,11 +286,29 @@ static int echo(struct ferry_session *s, struct pass_clock *c)
 }
 
 /* Whether the next pass would find something, or has to measure something. */
-static bool pass_wanted(struct ferry_session *s, const struct pass_clock *c)
+static bool pass_useful(struct ferry_session *s)
 {
 	/* An empty pass shows how long a fence takes when nothing is before it; one may be held up. */
-	return (atomic64_read(&s->stats.pending) || ferry_dirty_ready(&s->dirty) || READ_ONCE(s->stats.fences) < ROUND_TRIPS_TRIED) &&
-	       ktime_get_ns() >= c->rested_at;
+	return atomic64_read(&s->stats.pending) || ferry_dirty_ready(&s->dirty) ||
+	       READ_ONCE(s->stats.fences) < ROUND_TRIPS_TRIED;
+}
+
+static bool pass_wanted(struct ferry_session *s, const struct pass_clock *c)
+{
+	return pass_useful(s) && ktime_get_ns() >= c->rested_at;
+}
+
+/*
+ * A moment beside a pass's end that may be told, too. Within passes that do not shrink
+ * there are better ones. And where no pass will come nothing will be better: what did not
+ * fit when the last one ended, or was let go, may fit by now (a limit was raised, a round
+ * trip was shorter), and nobody else would look again.
+ */
+static bool fits_now(struct ferry_session *s, const struct pass_clock *c)
+{
+	if (c->told || !(c->begun ? s->dirty.brake.stalled : !pass_useful(s)))
+		return false;
+	return ferry_estimate_fits(s);
 }
 
 /*
@@ -327,8 +347,7 @@ static int live(struct ferry_session *s, struct pass_clock *c)
 			return ret;
 		finish_pass(s, c, now);
 	}
-	/* Passes do not shrink, but within them there are better moments than at their ends. */
-	if (c->begun && s->dirty.brake.stalled && !c->told && ferry_estimate_fits(s))
+	if (fits_now(s, c))
 		converged(s, c);
 	/* Ahead of the next pass: what that sends would have to leave first. */
 	if (echo_wanted(s, c)) {

@@ -149,6 +149,13 @@ static void tell_why(struct ferry_session *s)
 		 (unsigned long long)t.out_dirty_sync_count,
 		 (unsigned long long)t.out_ram_transferred, (unsigned long long)t.out_ram_remaining,
 		 (unsigned long long)t.out_expected_downtime_ns / 1000);
+	tap_note("of it memory %llu us, round trips %llu, fixed %llu; link %llu bytes a second, %llu acknowledged, %llu queued, %llu stalled passes",
+		 (unsigned long long)t.out_expected_ram_ns / 1000,
+		 (unsigned long long)t.out_expected_trips_ns / 1000,
+		 (unsigned long long)t.out_expected_fixed_ns / 1000,
+		 (unsigned long long)t.out_link_rate, (unsigned long long)t.out_ram_acked,
+		 (unsigned long long)t.out_ram_queued,
+		 (unsigned long long)t.out_stalled_passes);
 }
 
 void pair_wait(struct ferry_session *s, uint32_t events)
