@@ -213,7 +213,7 @@ static int channels_show(struct seq_file *m, void *unused)
 {
 	struct ferry_session *s = m->private;
 	struct ferry_channel *control = READ_ONCE(s->control);
-	u32 i, nr = smp_load_acquire(&s->nr_data); /* pairs with ferry_channel_add() */
+	u32 i, nr = ferry_session_nr_data(s);
 
 	/* Of what this side sent. A pass: acknowledged (source), or met in full (sink). */
 	seq_printf(m, "%-7s %5s  %-9s %16s %14s %10s\n", "kind", "index", "transport", "taken",

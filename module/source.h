@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The source: passes. */
+/* The source: its tasks, and START. */
 #ifndef FERRY_SOURCE_H
 #define FERRY_SOURCE_H
 
@@ -22,10 +22,5 @@ int ferry_start(struct ferry_session *s, bool measure, struct ferry_reason *why)
  * by the pinger, from START on.
  */
 bool ferry_source_overdue(struct ferry_session *s);
-
-/* Main task. Both return -errno when the session has ended. */
-int ferry_pass_begin(struct ferry_session *s, bool final);
-bool ferry_pass_done(struct ferry_session *s);
-void ferry_pass_end(struct ferry_session *s, bool final);
 
 #endif /* FERRY_SOURCE_H */

@@ -42,7 +42,7 @@ static u64 rate(const struct ferry_rate *r)
 
 void ferry_stats_channels(struct ferry_session *s)
 {
-	u32 i, nr = smp_load_acquire(&s->nr_data); /* pairs with ferry_channel_add() */
+	u32 i, nr = ferry_session_nr_data(s);
 	u64 acked = 0, queued = 0;
 
 	/* taken_before is set by START. */
@@ -60,7 +60,7 @@ void ferry_stats_channels(struct ferry_session *s)
 
 static u32 rdma_channels(struct ferry_session *s)
 {
-	u32 i, nr = smp_load_acquire(&s->nr_data), n = 0; /* pairs with ferry_channel_add() */
+	u32 i, nr = ferry_session_nr_data(s), n = 0;
 
 	for (i = 0; i < nr; i++)
 		n += s->data[i]->ops->type == KVM_FERRY_TRANSPORT_RDMA;

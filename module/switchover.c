@@ -17,8 +17,8 @@
 
 #include "control.h"
 #include "limits.h"
+#include "pass.h"
 #include "session.h"
-#include "source.h"
 #include "switchover.h"
 #include "trace.h"
 #include "verify.h"

@@ -241,8 +241,7 @@ out:
 void ferry_channels_shutdown(struct ferry_session *s, bool purge)
 {
 	struct ferry_channel *control = READ_ONCE(s->control);
-	/* Pairs with ferry_channel_add(). */
-	u32 i, nr = smp_load_acquire(&s->nr_data);
+	u32 i, nr = ferry_session_nr_data(s);
 
 	for (i = 0; i < nr; i++) {
 		struct ferry_channel *ch = READ_ONCE(s->data[i]);
