@@ -174,10 +174,10 @@ static inline bool ferry_session_ended(const struct ferry_session *s)
 	return ferry_state_ended(READ_ONCE(s->state));
 }
 
-/* Data channels that are there. Pairs with ferry_channel_add(). */
+/* Data channels that are there. */
 static inline u32 ferry_session_nr_data(const struct ferry_session *s)
 {
-	return smp_load_acquire(&s->nr_data);
+	return smp_load_acquire(&s->nr_data); /* pairs with ferry_channel_add() */
 }
 
 static inline bool ferry_session_is_source(const struct ferry_session *s)
