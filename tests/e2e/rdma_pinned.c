@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <linux/capability.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -70,7 +71,8 @@ static void rewrite(struct pair *p, uint64_t seed)
 	ferry_session_report_range(p->source, 0, 0, BYTES / 2);
 }
 
-static void moves(unsigned int channels, uint64_t pinned)
+/* Returns how many windows there were. */
+static uint64_t moves(unsigned int channels, uint64_t pinned)
 {
 	bool all = pinned == KVM_FERRY_PINNED_ALL;
 	struct kvm_ferry_stats st;
@@ -99,6 +101,20 @@ static void moves(unsigned int channels, uint64_t pinned)
 	tap_check(st.out_rdma_channels == channels, "%llu channels by RDMA",
 		  (unsigned long long)st.out_rdma_channels);
 	put_away(&p);
+	return st.out_windows;
+}
+
+/* Devices that take fewer pages at once than a batch has: several windows for one batch. */
+static void small_regions(unsigned int pages, unsigned int channels, uint64_t pinned)
+{
+	char command[80];
+
+	snprintf(command, sizeof(command), "insmod /lab/ferry_small_mr.ko pages=%u", pages);
+	must(command);
+	tap_note("a region may have %u pages", pages);
+	/* What is written twice is half of the memory, or all of it is wanted. */
+	tap_check(moves(channels, pinned) >= BYTES / 2 / PAGE / pages, "windows of %u pages", pages);
+	must("rmmod ferry_small_mr");
 }
 
 static void drop_capability(int which)
@@ -180,6 +196,11 @@ int main(void)
 	moves(2, 3 * LEAST);
 	moves(1, KVM_FERRY_PINNED_ALL);
 	moves(3, KVM_FERRY_PINNED_ALL);
+	small_regions(511, 1, LEAST);
+	small_regions(128, 2, 3 * LEAST);
+	small_regions(3, 1, LEAST);
+	small_regions(128, 1, KVM_FERRY_PINNED_ALL);
+	small_regions(511, 3, KVM_FERRY_PINNED_ALL);
 	bad_limits();
 	drop_capability(CAP_IPC_LOCK);
 	poor(5 * MIB, 1, 256 * MIB, true);

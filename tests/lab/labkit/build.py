@@ -58,6 +58,15 @@ def build_suites(kernel):
             f"building the unit tests for {kernel.release}")
 
 
+def build_test_modules(kernel):
+    """What tests load beside the module: tests/e2e/modules."""
+    source = paths.E2E / "modules"
+    with paths.locked(kernel.test_modules / ".lock"):
+        sync(source, kernel.test_modules)
+        run(["make", "-C", kernel.headers, f"M={kernel.test_modules}", "-j", JOBS, "W=1", "modules"],
+            f"building the tests' modules for {kernel.release}")
+
+
 def make_if_there(directory):
     if (paths.TOP / directory / "Makefile").exists():
         with paths.locked(paths.BUILD / f".{directory.replace('/', '-')}.lock"):
@@ -137,6 +146,7 @@ def build(series=paths.KERNELS, module=True, user=True, tests=True):
     """Build the module for each kernel, user space once, and the tests, which link with it."""
     for one in series if module else ():
         build_module(kernels.get(one))
+        build_test_modules(kernels.get(one))
         if one in paths.DEBUG_KERNELS:
             build_suites(kernels.get(one))
     if user:

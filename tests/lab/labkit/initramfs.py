@@ -266,7 +266,8 @@ def ours(kernel, module=None, extra=None):
     module = kernel.module if module is None else module
     if module and module.exists():
         files["lab/kvm_ferry.ko"] = module
-        for beside in (module.with_name("kvm_ferry_rdma.ko"), *module.parent.glob("ferry_*.ko")):
+        for beside in (module.with_name("kvm_ferry_rdma.ko"), *module.parent.glob("ferry_*.ko"),
+                       *kernel.test_modules.glob("ferry_*.ko")):
             if beside.exists():
                 files[f"lab/{beside.name}"] = beside
     if kernel.suites.exists():

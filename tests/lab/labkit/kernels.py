@@ -51,6 +51,10 @@ class Kernel:
         return self.build / "kvm_ferry.ko"
 
     @property
+    def test_modules(self):
+        return self.build / "test-modules"
+
+    @property
     def suites(self):
         """The unit tests as a module, where the kernel has KUnit."""
         return self.build / "kunit" / "kvm_ferry_kunit.ko"
