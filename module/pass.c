@@ -22,7 +22,6 @@
 #define REST_NS		(50ULL * NSEC_PER_MSEC)
 #define ROUND_TRIPS_TRIED 3
 #define SAMPLE_NS	(100ULL * NSEC_PER_MSEC)
-#define LINK_SAMPLE_BYTES (256 << 10)
 /* So many in a row when the session begins to move memory, and at the end of a pass. */
 #define ECHOES		8U
 #define ECHOES_PASS	2U
@@ -76,14 +75,14 @@ static void sample(struct ferry_session *s, struct ferry_pass_clock *c, u64 now,
 	ferry_stats_channels(s);
 	ferry_estimate_downtime(s);
 	bytes = st->acked;
-	if (c->begun && (pass_end || ns >= SAMPLE_NS)) {
-		/*
-		 * A link that had little to carry says nothing about its rate, but that it is
-		 * no less: a guest that is all but empty has nothing better to go by.
-		 */
-		if (bytes - c->bytes >= LINK_SAMPLE_BYTES ||
-		    (pass_end && bytes != c->bytes && st->link_rate.value == FERRY_PLAN_UNKNOWN))
-			ferry_rate_add(&st->link_rate, bytes - c->bytes, now - c->bytes_at);
+	/*
+	 * What says too little goes into the next sample of the pass. A guest that is all but
+	 * empty has nothing better to go by: its link is no slower.
+	 */
+	if (c->begun && (pass_end || ns >= SAMPLE_NS) &&
+	    (ferry_plan_link_sample(bytes - c->bytes, now - c->bytes_at, st->queued) ||
+	     (pass_end && bytes != c->bytes && st->link_rate.value == FERRY_PLAN_UNKNOWN))) {
+		ferry_rate_add(&st->link_rate, bytes - c->bytes, now - c->bytes_at);
 		c->bytes = bytes;
 		c->bytes_at = now;
 	}

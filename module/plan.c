@@ -143,6 +143,11 @@ bool ferry_plan_settle(struct ferry_settle *st, bool fits, bool stalled, u64 ram
 	return false;
 }
 
+bool ferry_plan_link_sample(u64 bytes, u64 ns, u64 queued)
+{
+	return bytes >= FERRY_LINK_SAMPLE_BYTES || (ns >= FERRY_LINK_SAMPLE_NS && (bytes || queued));
+}
+
 u64 ferry_plan_queue(u64 link_rate, u32 channels, u64 most)
 {
 	if (link_rate == FERRY_PLAN_UNKNOWN)

@@ -101,6 +101,21 @@ struct ferry_settle {
  */
 bool ferry_plan_settle(struct ferry_settle *st, bool fits, bool stalled, u64 ram_ns, u64 rest_ns);
 
+#define FERRY_LINK_SAMPLE_BYTES	(256ULL << 10)
+#define FERRY_LINK_SAMPLE_NS	(1ULL * 1000 * 1000 * 1000)
+
+/**
+ * ferry_plan_link_sample - whether what a link carried tells its rate
+ * @bytes: that it carried
+ * @ns: in which time, while there was a pass
+ * @queued: bytes that wait for it
+ *
+ * A link that had little to carry says nothing about its rate, but that it is no less:
+ * what the time went to is round trips. But a slow one carries little, too. Whichever
+ * does not carry FERRY_LINK_SAMPLE_BYTES within a second, with something before it, is slow.
+ */
+bool ferry_plan_link_sample(u64 bytes, u64 ns, u64 queued);
+
 #define FERRY_QUEUE_MIN_BYTES	(256ULL << 10)
 
 /**

@@ -536,6 +536,19 @@ static void shortest(struct kunit *test)
 	}
 }
 
+static void link_sample(struct kunit *test)
+{
+	const u64 enough = FERRY_LINK_SAMPLE_BYTES, second = FERRY_LINK_SAMPLE_NS;
+
+	KUNIT_EXPECT_TRUE(test, ferry_plan_link_sample(enough, 1, 0));
+	KUNIT_EXPECT_FALSE(test, ferry_plan_link_sample(enough - 1, second - 1, enough));
+	/* However little it is, after a second it counts; and nothing, if there was something. */
+	KUNIT_EXPECT_TRUE(test, ferry_plan_link_sample(1, second, 0));
+	KUNIT_EXPECT_TRUE(test, ferry_plan_link_sample(0, second, 1));
+	KUNIT_EXPECT_FALSE(test, ferry_plan_link_sample(0, second, 0));
+	KUNIT_EXPECT_FALSE(test, ferry_plan_link_sample(0, second - 1, 1));
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(rate_samples),
 	KUNIT_CASE(rate_over_time),
@@ -544,6 +557,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(sums),
 	KUNIT_CASE(shortest),
 	KUNIT_CASE(settles),
+	KUNIT_CASE(link_sample),
 	KUNIT_CASE(queue),
 	KUNIT_CASE(harvest_interval),
 	KUNIT_CASE(ring_room),
