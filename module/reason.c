@@ -23,6 +23,15 @@ int ferry_because(struct ferry_reason *why, int error, const char *fmt, ...)
 }
 EXPORT_SYMBOL_NS_GPL(ferry_because, FERRY_NS);
 
+void ferry_reason_append(struct ferry_reason *why, const char *what)
+{
+	size_t room = sizeof(why->text) - sizeof("; ") - strlen(what);
+	size_t len = min(strlen(why->text), room);
+	bool asks = len && why->text[len - 1] == '?';
+
+	scnprintf(why->text + len, sizeof(why->text) - len, "%s %s", asks ? "" : ";", what);
+}
+
 const char *ferry_size_text(char *buf, size_t room, u64 bytes)
 {
 	if (bytes && !(bytes & ((1ULL << 30) - 1)))

@@ -23,6 +23,9 @@ int ferry_because(struct ferry_reason *why, int error, const char *fmt, ...);
 __printf(3, 0)
 void ferry_reason_vset(struct ferry_reason *why, int error, const char *fmt, va_list args);
 
+/* Appends what is to be done, in a clause of its own. It is what stays if both are too long. */
+void ferry_reason_append(struct ferry_reason *why, const char *what);
+
 /* @text of a size in bytes for people, as "512 MiB"; @buf of at least 24 bytes. */
 const char *ferry_size_text(char *buf, size_t room, u64 bytes);
 

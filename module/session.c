@@ -141,6 +141,8 @@ int ferry_session_end(struct ferry_session *s, enum ferry_step step, int error,
 		va_start(args, fmt);
 		ferry_reason_vset(&s->failure, error, fmt, args);
 		va_end(args);
+		if (ret == KVM_FERRY_STATE_IN_DOUBT)
+			ferry_reason_append(&s->failure, "COMMIT was sent: ask at the sink whether the guest runs there");
 		s->data_abort = true;
 		ret = step_locked(s, step);
 	}

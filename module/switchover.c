@@ -141,7 +141,7 @@ static int commit(struct ferry_session *s)
 		return ret;
 	trace_ferry_switchover(s->id, s->role, FERRY_PHASE_COMMIT);
 	if (!wait_event_idle_timeout(s->wait, over(s), nsecs_to_jiffies(s->peer_timeout_ns)))
-		ferry_session_fail(s, -ETIMEDOUT, "COMMIT was sent, and no answer came within %llu ms: ask at the sink whether the guest runs there",
+		ferry_session_fail(s, -ETIMEDOUT, "no answer came within %llu ms",
 				   s->peer_timeout_ns / NSEC_PER_MSEC);
 	return 0;
 }

@@ -404,7 +404,8 @@ static void in_doubt(enum silence how)
 			  pair_stats(p.s).out_state == KVM_FERRY_STATE_FAILED,
 			  "ABORT after COMMIT: the guest is the source's: %s", why.out_reason);
 	} else {
-		tap_check((long)err == -EINPROGRESS && why.out_error && why.out_reason[0] &&
+		tap_check((long)err == -EINPROGRESS && why.out_error &&
+			  strstr((char *)why.out_reason, "COMMIT was sent: ask at the sink") > (char *)why.out_reason &&
 			  pair_stats(p.s).out_state == KVM_FERRY_STATE_IN_DOUBT,
 			  "%s after COMMIT: in doubt: %s", silences[how], why.out_reason);
 		tap_check(!ioctl(ferry_session_fd(p.s), KVM_FERRY_ABORT, &abort) &&
