@@ -59,6 +59,25 @@ static void enter(const char *name)
 	close(fd);
 }
 
+/*
+ * What was sent while the link was cut had to ask for the other side's address, too: who
+ * connects as that gives up is told that there is no route. Then it is asked anew.
+ */
+static int connect_to(const struct sockaddr_in *addr)
+{
+	int fd, try;
+
+	for (try = 0; try < 5; try++) {
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		if (!connect(fd, (const struct sockaddr *)addr, sizeof(*addr)))
+			return fd;
+		if (errno != EHOSTUNREACH)
+			break;
+		close(fd);
+	}
+	tap_bail("cannot connect: %s", strerror(errno));
+}
+
 /* A socket belongs to the namespace that it was made in. */
 void link_connect(int fds[2])
 {
@@ -73,9 +92,7 @@ void link_connect(int fds[2])
 	    getsockname(listener, (struct sockaddr *)&addr, &len))
 		tap_bail("cannot listen: %s", strerror(errno));
 	enter("src");
-	fds[0] = socket(AF_INET, SOCK_STREAM, 0);
-	if (connect(fds[0], (struct sockaddr *)&addr, len))
-		tap_bail("cannot connect: %s", strerror(errno));
+	fds[0] = connect_to(&addr);
 	fds[1] = accept(listener, NULL, NULL);
 	close(listener);
 }
