@@ -144,14 +144,21 @@ static int map_window_locked(struct rdma_channel *rc, struct rdma_open *w)
 	return 0;
 }
 
-/* Sleeps without the lock until @cond, the peer timeout at the most. */
-#define wait_unlocked(rc, cond)								\
-({											\
-	mutex_unlock(&(rc)->lock);							\
-	wait_event_idle_timeout((rc)->wait, READ_ONCE((rc)->error) || (cond),		\
-				nsecs_to_jiffies((rc)->ch.session->peer_silence_ns) ?: 1); \
-	mutex_lock(&(rc)->lock);							\
-	rc->error;									\
+/*
+ * Sleeps without the lock until @cond, the peer timeout at the most. Before the lock is held again
+ * somebody else may have undone it: what counts is how it is then.
+ */
+#define wait_unlocked(rc, cond)							\
+({										\
+	long wu_left = nsecs_to_jiffies((rc)->ch.session->peer_silence_ns) ?: 1;\
+										\
+	while (!(rc)->error && !(cond) && wu_left) {				\
+		mutex_unlock(&(rc)->lock);					\
+		wu_left = wait_event_idle_timeout((rc)->wait,			\
+						  READ_ONCE((rc)->error) || (cond), wu_left);\
+		mutex_lock(&(rc)->lock);					\
+	}									\
+	(rc)->error;								\
 })
 
 static void reg_done(struct ib_cq *cq, struct ib_wc *wc)
