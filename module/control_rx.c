@@ -161,6 +161,7 @@ static int hear_pass(struct ferry_session *s, const u8 *body, const struct ferry
 	u32 state = ferry_session_state(s);
 	struct ferry_msg_pass m;
 	const char *why;
+	int ret;
 
 	if (ferry_wire_get_pass(body, h->length, h->type, &m, &why))
 		return broken(s, why);
@@ -173,9 +174,10 @@ static int hear_pass(struct ferry_session *s, const u8 *body, const struct ferry
 	if ((state != KVM_FERRY_STATE_LIVE && state != KVM_FERRY_STATE_FINAL) || s->sealed ||
 	    m.pass != s->pass + 1)
 		return unexpected(s, h->type);
-	WRITE_ONCE(s->pass, m.pass);
-	ferry_session_event(s, KVM_FERRY_EVENT_PASS);
-	return 0;
+	ret = ferry_session_pass(s, m.pass);
+	if (!ret)
+		ferry_session_event(s, KVM_FERRY_EVENT_PASS);
+	return ret;
 }
 
 static int hear_digest(struct ferry_session *s, const u8 *body, const struct ferry_msg_header *h)

@@ -10,8 +10,8 @@
  * reader who knows the last number that it saw neither sees a record twice nor
  * misses one unknowingly: a gap in the numbers is what it has missed.
  *
- * A session is recorded by its end_work: its state does not change any more then,
- * and the work has run when the close of its file returns.
+ * A session is recorded by its end_work: neither its state nor its number of passes
+ * changes any more then, and the work has run when the close of its file returns.
  */
 #include <linux/cred.h>
 #include <linux/ktime.h>

@@ -47,10 +47,10 @@ int ferry_pass_begin(struct ferry_session *s, bool final)
 	int ret;
 
 	ret = ferry_control_pass(s, FERRY_MSG_PASS, s->pass + 1, 0, pages);
+	if (!ret)
+		ret = ferry_session_pass(s, s->pass + 1);
 	if (ret)
 		return ret;
-	/* Senders wait for this; what they must see was written before. */
-	smp_store_release(&s->pass, s->pass + 1);
 	trace_ferry_pass_begin(s->id, s->pass, pages, final);
 	wake_up_all(&s->wait);
 	return 0;

@@ -450,7 +450,7 @@ int ferry_sender(void *channel)
 	while (!ret) {
 		u32 pass, portion;
 
-		/* Pairs with ferry_pass_begin(). */
+		/* Pairs with ferry_session_pass(). */
 		wait_event_idle(s->wait, smp_load_acquire(&s->pass) != ch->tx_pass ||
 				ferry_session_ended(s) || kthread_should_stop());
 		if (ferry_session_ended(s) || kthread_should_stop())

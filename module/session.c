@@ -129,6 +129,19 @@ int ferry_session_step(struct ferry_session *s, enum ferry_step step)
 	return min(ret, 0);
 }
 
+int ferry_session_pass(struct ferry_session *s, u32 pass)
+{
+	bool ended;
+
+	spin_lock(&s->state_lock);
+	ended = ferry_session_ended(s);
+	if (!ended)
+		/* Senders wait for this; what they must see was written before. */
+		smp_store_release(&s->pass, pass);
+	spin_unlock(&s->state_lock);
+	return ended ? -ESHUTDOWN : 0;
+}
+
 int ferry_session_end(struct ferry_session *s, enum ferry_step step, int error,
 		      const char *fmt, ...)
 {

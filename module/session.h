@@ -153,6 +153,11 @@ int ferry_session_step(struct ferry_session *s, enum ferry_step step);
 __printf(4, 5)
 int ferry_session_end(struct ferry_session *s, enum ferry_step step, int error,
 		      const char *fmt, ...);
+/*
+ * Begins pass @pass. Returns 0, or -ESHUTDOWN if the session has ended: then none is
+ * counted any more, and its record has all of them.
+ */
+int ferry_session_pass(struct ferry_session *s, u32 pass);
 /* What a person should know of a session that goes on: KVM_FERRY_REASON tells it, with no error. */
 __printf(2, 3)
 void ferry_session_note(struct ferry_session *s, const char *fmt, ...);
