@@ -14,8 +14,10 @@
 #include "tap.h"
 
 #define WAIT_MS		(10000 * lab_slow())
+#define READ_MS		(2000 * lab_slow())	/* many times what one needs that is served */
 #define MAGIC		0x31417246u
 #define TX_LEN		(2 * RP_MSG_LEN)
+#define RETRIES		2	/* 7 is for ever with Soft-RoCE: what nobody answers would not fail */
 
 /**
  * struct rpeer_room - memory that the device reads and writes
@@ -95,7 +97,7 @@ static void make_qp(struct rpeer *r)
 
 void rp_ask(struct rpeer *r, const struct sockaddr_in *to, const void *data, size_t len)
 {
-	struct rdma_conn_param param = { .private_data = data, .private_data_len = len, .retry_count = 7,
+	struct rdma_conn_param param = { .private_data = data, .private_data_len = len, .retry_count = RETRIES,
 					 .rnr_retry_count = 7, .responder_resources = 1,
 					 .initiator_depth = 1 };
 
@@ -158,7 +160,7 @@ const uint8_t *rp_request(struct rpeer *r)
 
 void rp_accept(struct rpeer *r, const void *data, size_t len)
 {
-	struct rdma_conn_param param = { .private_data = data, .private_data_len = len, .retry_count = 7,
+	struct rdma_conn_param param = { .private_data = data, .private_data_len = len, .retry_count = RETRIES,
 					 .rnr_retry_count = 7 };
 
 	make_qp(r);
@@ -189,10 +191,10 @@ void rp_close(struct rpeer *r)
 	free(r->room);
 }
 
-/* Waits for a completion on one of the two queues. */
-static bool complete(struct ibv_cq *cq, struct ibv_wc *wc)
+/* Waits for a completion on one of the two queues, @ms. */
+static bool complete(struct ibv_cq *cq, struct ibv_wc *wc, unsigned int ms)
 {
-	uint64_t end = now_ms() + WAIT_MS;
+	uint64_t end = now_ms() + ms;
 
 	do {
 		int n = ibv_poll_cq(cq, 1, wc);
@@ -204,7 +206,8 @@ static bool complete(struct ibv_cq *cq, struct ibv_wc *wc)
 	return false;
 }
 
-static enum ibv_wc_status post(struct rpeer *r, struct ibv_send_wr *wr, void *at, size_t len)
+static enum ibv_wc_status post(struct rpeer *r, struct ibv_send_wr *wr, void *at, size_t len,
+			       unsigned int ms)
 {
 	struct ibv_sge sge = { .addr = (uintptr_t)at, .length = len, .lkey = r->mr->lkey };
 	struct ibv_send_wr *bad;
@@ -213,7 +216,7 @@ static enum ibv_wc_status post(struct rpeer *r, struct ibv_send_wr *wr, void *at
 	wr->sg_list = &sge;
 	wr->num_sge = 1;
 	wr->send_flags = IBV_SEND_SIGNALED;
-	if (ibv_post_send(r->id->qp, wr, &bad) || !complete(r->id->send_cq, &wc))
+	if (ibv_post_send(r->id->qp, wr, &bad) || !complete(r->id->send_cq, &wc, ms))
 		return IBV_WC_GENERAL_ERR;
 	if (wc.status)
 		r->status = wc.status;
@@ -228,7 +231,7 @@ enum ibv_wc_status rp_bytes(struct rpeer *r, const void *bytes, size_t len)
 		tap_bail("no room to send %zu bytes", len);
 	if (bytes != r->room->tx)
 		memcpy(r->room->tx, bytes, len);
-	return post(r, &wr, r->room->tx, len);
+	return post(r, &wr, r->room->tx, len, WAIT_MS);
 }
 
 enum ibv_wc_status rp_send(struct rpeer *r, uint32_t kind, const void *body, size_t len)
@@ -248,7 +251,7 @@ uint32_t rp_recv(struct rpeer *r)
 		const uint8_t *m;
 
 		r->kind = 0;
-		if (!complete(r->id->recv_cq, &wc) || wc.status)
+		if (!complete(r->id->recv_cq, &wc, WAIT_MS) || wc.status)
 			return 0;
 		m = r->room->rx[wc.wr_id];
 		r->kind = get32(m);
@@ -267,14 +270,14 @@ enum ibv_wc_status rp_write(struct rpeer *r, uint32_t rkey, uint64_t addr, uint8
 	struct ibv_send_wr wr = { .opcode = IBV_WR_RDMA_WRITE, .wr.rdma = { addr, rkey } };
 
 	memset(r->room->page, fill, PAGE);
-	return post(r, &wr, r->room->page, PAGE);
+	return post(r, &wr, r->room->page, PAGE, WAIT_MS);
 }
 
 enum ibv_wc_status rp_read(struct rpeer *r, uint32_t rkey, uint64_t addr)
 {
 	struct ibv_send_wr wr = { .opcode = IBV_WR_RDMA_READ, .wr.rdma = { addr, rkey } };
 
-	return post(r, &wr, r->room->page, PAGE);
+	return post(r, &wr, r->room->page, PAGE, READ_MS);
 }
 
 size_t rp_put_request(uint8_t *data, const uint8_t token[16], unsigned int index, unsigned int of)
