@@ -28,8 +28,8 @@
 
 #define ROWS	24
 #define COLUMNS	80
-#define BYTES	(64 * MIB)
-#define LINK	(12 * MIB)	/* bytes a second: so it takes some seconds */
+#define BYTES	(32 * MIB)
+#define LINK	(6 * MIB)	/* bytes a second: some seconds, and a busy host with a debug kernel keeps up */
 #define WRITTEN	(2 * MIB)	/* of the guest, over and over */
 
 /**
@@ -274,12 +274,12 @@ static void first_pass(struct screen *s)
 	link = bytes_in(line_of(s, "Link "));
 	tap_check(link > LINK * 0.7 && link < LINK * 1.3, "the link carries %.1f MiB/s, where %lu are allowed",
 		  link / MIB, LINK / MIB);
-	at = line_of(s, "           64.0 MiB in all, ");
-	total = at ? 64.0 * MIB : -1;
+	at = line_of(s, "           32.0 MiB in all, ");
+	total = at ? 32.0 * MIB : -1;
 	sent = at && strchr(at, ';') ? bytes_in(strchr(at, ';') + 1) : -1;
 	tap_check(total > 0 && sent > 0 && sent < BYTES, "%.1f MiB are sent", sent / MIB);
 	at = line_of(s, "Limits ");
-	tap_check(at && strstr(at, "bandwidth 101 Mbit/s"), "the limit is as it was set");
+	tap_check(at && strstr(at, "bandwidth 50.3 Mbit/s"), "the limit is as it was set");
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -331,7 +331,7 @@ static void at_the_sink(struct screen *s)
 	at = line_of(s, " LIVE   pair   session ");
 	tap_check(at && strstr(at, "sink (it comes here)"), "the sink's head");
 	at = line_of(s, "Memory ");
-	tap_check(at && strstr(at, "64.0 MiB in all;") && strstr(at, " received"), "what it has received");
+	tap_check(at && strstr(at, "32.0 MiB in all;") && strstr(at, " received"), "what it has received");
 	tap_check(bytes_in(line_of(s, "Received ")) >= 0, "and receives");
 	pthread_mutex_unlock(&s->lock);
 }
@@ -380,7 +380,7 @@ static void moves(void)
 	show(&source, "the source, not started");
 	tap_check(line_of(&source, " SETUP   pair   session ") && line_of(&source, "Downtime   not known yet") &&
 		  strstr(line_of(&source, "Memory ") ?: "", "  0.0 % there") &&
-		  line_of(&source, "           64.0 MiB in all; it has not been started yet"),
+		  line_of(&source, "           32.0 MiB in all; it has not been started yet"),
 		  "before it begins nothing is there");
 	pthread_mutex_unlock(&source.lock);
 	/* And one whose output is no terminal. */
