@@ -96,6 +96,10 @@ test: /usr/bin/python3
 test-debug: /usr/bin/python3
 	$(LAB) test-debug
 
+# Without what takes long there: what CI runs.
+test-debug-short: /usr/bin/python3
+	$(LAB) test-debug --short
+
 test-newest: /usr/bin/python3
 	$(LAB) test-newest
 
@@ -154,6 +158,7 @@ help:
 	@echo "make demo          move a running guest between two emulated hosts, with all its set-up"
 	@echo "make test          everything that is tested, with all its set-up"
 	@echo "make test-debug    the tests in emulated hosts on a 6.12 with KASAN, lockdep, kmemleak ..."
+	@echo "make test-debug-short   as CI runs them: without what takes long there"
 	@echo "make test-newest   the same on the newest kernel of the distribution's unstable suite"
 	@echo "make qemu          the distribution's QEMU with our patches, in the cache (QEMU=7.2 or 10.0)"
 	@echo "make test-qemu     guests of that QEMU move, in emulated hosts (test-qemu-short: once)"
@@ -173,5 +178,5 @@ help:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install -q -y --no-install-recommends python3
 
 .PHONY: all modules userspace install install-module install-userspace dkms-source dkms-install \
-	dkms-remove deb test-packages setup check kunit model test test-debug test-newest qemu test-qemu test-qemu-short \
+	dkms-remove deb test-packages setup check kunit model test test-debug test-debug-short test-newest qemu test-qemu test-qemu-short \
 	bench-qemu fuzz fuzz-ioctl demo bench soak clean help

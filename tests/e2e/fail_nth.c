@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lab: kernels=debug sources=inject.c,ring_vm.c,bad_call.c,pair.c,tap.c timeout=300
+ * lab: kernels=debug sources=inject.c,ring_vm.c,bad_call.c,pair.c,tap.c timeout=300 short=every,5
  * lab: dmesg="kmemleak: Cannot allocate|vmalloc error:"
  *
  * A small migration, with every command that there is, in which the 1st, 2nd,
@@ -10,6 +10,7 @@
  * with an errno and a guest that runs on at the source; nobody waits for ever.
  *
  *	fail_nth [KIND [TRANSPORT [NTH]]]	only these
+ *	fail_nth every N			only the 1st, and each Nth behind it
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -289,17 +290,19 @@ static bool try(struct trial *t)
 	return met;
 }
 
-static void all(enum inject_kind kind, enum kvm_ferry_transport transport, unsigned int only)
+static void all(enum inject_kind kind, enum kvm_ferry_transport transport, unsigned int only,
+		unsigned int step)
 {
-	unsigned int nth, arrived = 0, ended = 0, again = 0, left;
+	unsigned int nth, tried = 0, arrived = 0, ended = 0, again = 0, left;
 	uint64_t begin = now_ms();
 	struct trial t;
 
-	for (nth = only ? only : 1; nth < MOST; nth++) {
+	for (nth = only ? only : 1; nth < MOST; nth += step) {
 		t = (struct trial){ .kind = kind, .nth = nth,
 				    .p = { .bytes = BYTES, .channels = 1, .transport = transport } };
 		if (!try(&t))
 			break;
+		tried++;
 		arrived += !t.error;
 		ended += !!t.error;
 		again += !!t.refused;
@@ -307,9 +310,9 @@ static void all(enum inject_kind kind, enum kvm_ferry_transport transport, unsig
 			break;
 	}
 	tap_check(only || (nth > 1 && nth < MOST),
-		  "%s over %s: %u failures; %u migrations arrived all the same, %u ended; %u calls were made again",
-		  inject_name(kind), transport == KVM_FERRY_TRANSPORT_TCP ? "TCP" : "loop", nth - 1, arrived,
-		  ended, again);
+		  "%s over %s: %u failures of up to %u; %u migrations arrived all the same, %u ended; %u calls were made again",
+		  inject_name(kind), transport == KVM_FERRY_TRANSPORT_TCP ? "TCP" : "loop", tried, nth - 1,
+		  arrived, ended, again);
 	tap_note("%llu ms", (unsigned long long)(now_ms() - begin));
 	/* So that the next one is counted right: see inject_arm(). */
 	for (left = 8; nth > 1 && left; left--) {
@@ -324,7 +327,12 @@ int main(int argc, char **argv)
 {
 	enum kvm_ferry_transport transport;
 	enum inject_kind kind;
+	unsigned int step = 1;
 
+	if (argc == 3 && !strcmp(argv[1], "every")) {
+		step = strtoul(argv[2], NULL, 10) ?: 1;
+		argc = 1;
+	}
 	vm_open(&vm, BYTES, BYTES, 4096);
 	cpu = vm_add_cpu(&vm);
 	fill(vm.mem + PATTERN_AT, PATTERN_BYTES, 1);
@@ -334,7 +342,7 @@ int main(int argc, char **argv)
 			continue;
 		for (kind = 0; kind < INJECT_KINDS; kind++)
 			if (argc < 2 || !strcmp(argv[1], inject_name(kind)))
-				all(kind, transport, argc > 3 ? atoi(argv[3]) : 0);
+				all(kind, transport, argc > 3 ? atoi(argv[3]) : 0, step);
 	}
 	vm_close(&vm);
 	return tap_done();

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# lab: cpus=1 mem=1024 timeout=240
+# lab: cpus=1 mem=1024 timeout=240 long=debug
 #
 # ferryctl migrate and receive between two network namespaces: a migration that
 # is cancelled, one whose receiver dies, and one that succeeds at last, of the

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# lab: cpus=1 mem=1700 timeout=300 leak=8192
+# lab: cpus=1 mem=1700 timeout=300 leak=8192 long=debug
 #
 # A stock Linux guest with two vCPUs, which writes and checks its memory all the
 # time, moves three times between two network namespaces: anonymous memory ->

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * lab: sources=fault_cell.c,fault_guest_vmm.c,fault_guest.c,fault_guest.S,fault_vmm.c,fault_net.c,fault_relay.c,ring_vm.c,bad_call.c,pair.c,tap.c
- * lab: timeout=400 leak=6144
+ * lab: timeout=400 leak=6144 long=debug
  *
  * What happens to the link, at every step of a migration with a guest: all is lost,
  * a connection is reset, packets are corrupted, reordered, delayed; and a bit that is

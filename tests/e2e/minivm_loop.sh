@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# lab: cpus=1 mem=512 timeout=120
+# lab: cpus=1 mem=512 timeout=120 long=debug
 # Two minivms on one host move a guest over channels in the kernel's memory, there
 # and back; what does not go together with "loop" is refused in words.
 . /tests/lib.sh

@@ -8,7 +8,7 @@ from .ui import LabError
 DEFAULTS = {"hosts": "1", "cpus": "2", "mem": "1024", "timeout": "60", "module": "yes",
             "leak": "2048", "root": "no", "kernels": ",".join(paths.SERIES), "args": "",
             "cmdline": "", "alone": "no", "sources": "", "libs": "", "dmesg": "", "expect": "",
-            "tap": "", "leaks": "no", "asked": "", "programs": ""}
+            "tap": "", "leaks": "no", "asked": "", "programs": "", "long": "", "short": ""}
 
 
 class Test:
@@ -29,6 +29,9 @@ class Test:
             self.kernels += [k for k in paths.DEBUG_KERNELS if k not in self.kernels]
         # Kernels on which it runs only when it is named: all of them take too long.
         self.asked = [k for k in values["asked"].split(",") if k]
+        # Kernels on which a short run leaves it out, and its arguments in one.
+        self.long = [k for k in values["long"].split(",") if k]
+        self.short = values["short"].replace(",", " ")
         self.cmdline, self.alone = values["cmdline"], values["alone"] == "yes"
         # Programs of this machine that its hosts have and others have not: they are large.
         self.programs = tuple(p for p in values["programs"].split(",") if p)
@@ -77,9 +80,18 @@ def every():
     return tests
 
 
-def choose(patterns):
-    """The tests that PATTERNS (names or globs) name; all without any."""
+def shorten(tests):
+    """What a short run has of TESTS."""
+    for test in tests.values():
+        test.kernels = [k for k in test.kernels if k not in test.long]
+        test.args = test.short or test.args
+
+
+def choose(patterns, short=False):
+    """The tests that PATTERNS (names or globs) name; all without any, or those of a short run."""
     tests = every()
+    if short:
+        shorten(tests)
     if not patterns:
         return list(tests.values())
     chosen = []

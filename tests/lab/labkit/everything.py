@@ -55,9 +55,9 @@ def build_stage(series):
     return passed, failed
 
 
-def lab_stage(series, jobs):
+def lab_stage(series, jobs, short=False):
     passed, failed, skipped, results = runner.run_tests([], series, jobs=jobs, limit=STAGE_LIMIT,
-                                                        module=False, user=False)
+                                                        module=False, user=False, short=short)
     if skipped:
         print(f"{skipped} skipped: " + ", ".join(sorted({r.test.name for r in results
                                                          if r.skipped})))
@@ -83,15 +83,15 @@ def test(series, jobs=1):
     return run_stages(stages, "test")
 
 
-def test_debug(one="debug", jobs=1):
+def test_debug(one="debug", jobs=1, short=False):
     """
     What "make test-debug" and "make test-newest" do: the same tests in hosts whose kernel
-    looks for mistakes.
+    looks for mistakes. SHORT: without those that take long there, as CI runs them.
     """
     setup.setup(["6.12"])       # what guests run
     return run_stages([(f"{one} kernel", lambda: kernel_stage(one)),
                        ("build", lambda: build_stage([one])),
-                       ("emulated hosts", lambda: lab_stage([one], jobs))], f"test-{one}")
+                       ("emulated hosts", lambda: lab_stage([one], jobs, short))], f"test-{one}")
 
 
 def run_stages(stages, name):

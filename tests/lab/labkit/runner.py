@@ -224,9 +224,9 @@ def run_group(directory, needs, tests, verbose, keep, deadline, fail_fast=False)
 
 
 def run_tests(patterns, series, verbose=False, keep=False, jobs=1, limit=1500, repeat=1,
-              overrides=None, module=True, user=True):
+              overrides=None, module=True, user=True, short=False):
     """Build, run, print; return (passed, failed, skipped, results)."""
-    tests = catalog.choose(patterns)
+    tests = catalog.choose(patterns, short)
     for test in tests:
         for key, value in (overrides or {}).items():
             if value is not None:
