@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# lab: cpus=1 mem=512 timeout=180
+# lab: cpus=1 mem=512 timeout=180 long=debug
 # A guest with two vCPUs moves to another host over the network between them, is
 # verified, and the other host sends it back: each end is source and sink once.
 . /tests/lib.sh
